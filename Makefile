@@ -1,0 +1,58 @@
+# Every target sets up what it needs: a virtual environment in .venv, installed once under constraints.txt.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := dev,gemini,google-genai,joblib,slurm,tensorboard
+# uv does not read pip's configuration: wheels that pip would find in a local folder are told to it.
+FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
+
+.PHONY: help demo test test-all lint format type check parity studies clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+		echo "installing with uv"; \
+		UV_FIND_LINKS="$(FIND_LINKS)" uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'; \
+	else \
+		echo "installing with pip"; \
+		$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[$(EXTRAS)]'; \
+	fi
+	touch $(STAMP)
+
+demo: $(STAMP) ## Harmonize the demo composite with the embedded model; needs no network.
+	HF_HUB_OFFLINE=1 $(BIN)/diffharmon experiment=demo
+
+test: $(STAMP) ## Run the default tests.
+	$(BIN)/python -m pytest -n 2
+
+test-all: $(STAMP) ## Run all tests, the slow ones too.
+	$(BIN)/python -m pytest -n 2 -m 'not gpu and not weights'
+
+lint: $(STAMP) ## Check style.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(STAMP) ## Check types.
+	$(BIN)/mypy diffharmon scripts
+
+check: lint type test ## What continuous integration runs.
+
+parity: $(STAMP) ## Compare with golden tensors of the public code: make parity GOLDEN=DIR.
+	$(BIN)/python scripts/check_parity.py --pipeline $(GOLDEN)/pipeline --cases $(GOLDEN)
+
+studies: $(STAMP) ## Rerun the studies of experiments/ on the built-in benchmark (and on IHARMONY4_ROOT where it is set).
+	for study in components baselines recomposers guidance; do \
+		$(BIN)/python experiments/study.py $$study runs/studies/$$study || exit 1; \
+	done
+	$(BIN)/python experiments/quirks/measure.py backbone.steps=20
+
+clean: ## Remove the environment and what runs left behind.
+	rm -rf $(VENV) outputs multirun build dist *.egg-info

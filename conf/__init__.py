@@ -1,0 +1,1 @@
+"""The configuration files, shipped inside the package as ``diffharmon.conf``."""

@@ -1,0 +1,202 @@
+"""The kinds of component, one protocol each; a kind is a package folder and a config group of the same name."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from diffharmon.types import (
+    Attempt,
+    AttentionRule,
+    Case,
+    Composite,
+    Conditioning,
+    Description,
+    Edited,
+    Guide,
+    Observer,
+    Outcome,
+    Score,
+    TokenEdit,
+    WordSpans,
+)
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Composites by index; an index always gives the same composite."""
+
+    def __len__(self) -> int:
+        """Count the composites."""
+        ...
+
+    def __getitem__(self, index: int) -> Composite:
+        """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return the name of composite ``index`` without reading it."""
+        ...
+
+
+@runtime_checkable
+class Describer(Protocol):
+    """Words for the imaging conditions of foreground and background (paper section 3.1)."""
+
+    def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
+        """Describe a composite; ``previous`` holds what was tried and how it scored, so that another can differ."""
+        ...
+
+
+@runtime_checkable
+class Tape(Protocol):
+    """What an attention ``with`` block hands out: the loop tells it the step, recorded maps are read from it."""
+
+    step: int
+
+    def maps(self, side: int = 16) -> Float[Tensor, "b q n"]:
+        """Return recorded attention probabilities, averaged over heads of the layers nearest to ``side`` cells."""
+        ...
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A frozen text-to-image diffusion model with a fixed number of sampling steps; also an ``nn.Module``.
+
+    Nothing in it carries ``no_grad``: the loops decide. ``unet`` is the network whose calls are counted. An inversion
+    predicts ``inversion_offset`` steps later than the step it inverts: 0 or 1.
+    """
+
+    size: int
+    latent_size: int
+    timesteps: Int[Tensor, " i"]
+    unet: nn.Module
+    inversion_offset: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def encode(
+        self, image: Float[Tensor, "b 3 s s"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b c y x"]:
+        """Encode images in [0, 1]; with a generator the posterior is sampled, else its mode is taken."""
+        ...
+
+    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+        """Decode to [0, 1], not clamped."""
+        ...
+
+    def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Float[Tensor, "b n d"]:
+        """Embed prompts, with some of their input token embeddings replaced."""
+        ...
+
+    def input_embeddings(self, prompt: str, positions: Sequence[int]) -> Float[Tensor, "k d"]:
+        """Token plus position embeddings at ``positions``, as ``embed`` would feed them to the transformer."""
+        ...
+
+    def words(self, description: Description) -> WordSpans:
+        """Find the condition words' tokens in both prompts."""
+        ...
+
+    def predict(
+        self, latent: Float[Tensor, "b c y x"], step: int, text: Float[Tensor, "b n d"]
+    ) -> Float[Tensor, "b c y x"]:
+        """Predict the model output (noise or velocity) at a sampling step."""
+        ...
+
+    def denoise(
+        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
+    ) -> Float[Tensor, "b c y x"]:
+        """Take one DDIM step towards the image."""
+        ...
+
+    def estimate(
+        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
+    ) -> Float[Tensor, "b c y x"]:
+        """Estimate the clean latent from a noisy one and the model output at its step."""
+        ...
+
+    def invert(
+        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
+    ) -> Float[Tensor, "b c y x"]:
+        """Take one DDIM step towards noise: from what leaves sampling step ``step`` to what enters it."""
+        ...
+
+    def attention(self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()) -> AbstractContextManager[Tape]:
+        """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingOptimizer(Protocol):
+    """Conditioning in, better conditioning out."""
+
+    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+        """Return an improved conditioning; the backbone's weights stay as they are."""
+        ...
+
+
+@runtime_checkable
+class StructurePreserver(Protocol):
+    """One part of what keeps the structure of the image while its light changes."""
+
+    def guide(self, composite: Composite, size: int) -> Guide:
+        """Measure the structure of ``composite.image`` (the image of this iteration) at ``size`` x ``size`` pixels."""
+        ...
+
+
+@runtime_checkable
+class Recomposer(Protocol):
+    """Puts the edited foreground back into the untouched photo."""
+
+    def recompose(
+        self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited
+    ) -> Float[Tensor, "3 h w"]:
+        """Return the photo at full size with its foreground harmonized and its background (mask 0) bit for bit.
+
+        Args:
+            composite: The original photo and mask.
+            current: The image of this iteration's start at full size (the composite, or an earlier result).
+            edited: The branches of the edit, square at the backbone's size, squashed from ``current``.
+        """
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """Judges harmony without ground truth; a higher score is better."""
+
+    def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
+        """Score one image; a metric with ground truth is no evaluator."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Harmonizes one composite; the ground truth is never seen."""
+
+    def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
+        """Return the best attempt and everything tried on the way."""
+        ...
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Where results go besides the run folder."""
+
+    def image(self, name: str, panel: Mapping[str, Float[Tensor, "3 h w"]], row: Mapping[str, Any]) -> None:
+        """Log one finished image: its pictures by title and its row of numbers."""
+        ...
+
+    def summary(self, rows: Sequence[Mapping[str, Any]], means: Mapping[str, float]) -> None:
+        """Log the table of all rows and the means over them."""
+        ...
+
+    def close(self, failed: bool = False) -> None:
+        """Finish the record; always called, also after an error."""
+        ...

@@ -1,0 +1,281 @@
+"""The values that flow from stage to stage, all frozen.
+
+Glossary of shapes: ``b`` batch, ``h w`` pixels of the photo, ``s`` side of the backbone's square image, ``y x``
+latent cells, ``i`` sampling steps, ``n`` tokens, ``d`` embedding width. Images are RGB in [0, 1]; only
+``Backbone.encode`` and ``Backbone.decode`` know another range. Index i means step i in sampling order, everywhere:
+step 0 is the noisiest.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def _move(value: Tensor | None, device: torch.device | str) -> Tensor | None:
+    return None if value is None else value.to(device)
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A photo with a foreground that does not belong, at its full size.
+
+    Attributes:
+        name: Unique within a dataset; names the output files.
+        source: The dataset or subset it comes from.
+        image: RGB in [0, 1].
+        mask: Foreground mask in [0, 1]; 1 is foreground. May be soft at the border.
+        real: The photo as it really was, in [0, 1]; seen by metrics only.
+        alpha: The image's own transparency in [0, 1], written back to the result.
+        profile: The image's ICC colour profile, written back to the result.
+    """
+
+    name: str
+    source: str
+    image: Float[Tensor, "3 h w"]
+    mask: Float[Tensor, "1 h w"]
+    real: Float[Tensor, "3 h w"] | None = None
+    alpha: Float[Tensor, "1 h w"] | None = None
+    profile: bytes | None = None
+
+    def blind(self) -> "Composite":
+        """Return the composite without its ground truth."""
+        return replace(self, real=None)
+
+    def to(self, device: torch.device | str) -> "Composite":
+        """Return the composite with its tensors on ``device``."""
+        return replace(
+            self,
+            image=self.image.to(device),
+            mask=self.mask.to(device),
+            real=_move(self.real, device),
+            alpha=_move(self.alpha, device),
+        )
+
+
+@dataclass(frozen=True)
+class Description:
+    """The imaging conditions of foreground and background in words (paper section 3.1).
+
+    Attributes:
+        object: Name of the foreground object, such as ``"cat"``.
+        foreground: Words for the light the foreground was taken in.
+        background: Words for the light of the scene around it.
+        describer: Which describer spoke, for the record.
+    """
+
+    object: str
+    foreground: tuple[str, ...]
+    background: tuple[str, ...]
+    describer: str = ""
+
+    @property
+    def foreground_prompt(self) -> str:
+        """The object under the foreground's condition."""
+        return " ".join((self.object, *self.foreground))
+
+    @property
+    def background_prompt(self) -> str:
+        """The object under the background's condition."""
+        return " ".join((self.object, *self.background))
+
+
+@dataclass(frozen=True)
+class WordSpans:
+    """Token positions of the condition words in the two prompts, one tuple of positions a word."""
+
+    foreground: Mapping[str, tuple[int, ...]]
+    background: Mapping[str, tuple[int, ...]]
+
+    @property
+    def foreground_positions(self) -> tuple[int, ...]:
+        """All condition-token positions of the foreground prompt, ascending."""
+        return tuple(sorted(p for span in self.foreground.values() for p in span))
+
+    @property
+    def background_positions(self) -> tuple[int, ...]:
+        """All condition-token positions of the background prompt, ascending."""
+        return tuple(sorted(p for span in self.background.values() for p in span))
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Text embeddings of every sampling step: foreground, background and empty (unconditional) prompt."""
+
+    foreground: Float[Tensor, "i n d"]
+    background: Float[Tensor, "i n d"]
+    unconditional: Float[Tensor, "i n d"]
+    description: Description
+    words: WordSpans
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A DDIM inversion: ``latents[i]`` enters step i at ``timesteps[i]``; ``latents[-1]`` is the clean one."""
+
+    timesteps: Int[Tensor, " i"]
+    latents: Float[Tensor, "i+1 c y x"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """An attention layer: name in the UNet, place (``down``, ``mid``, ``up``) and kind (``cross``, ``self``)."""
+
+    name: str
+    place: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class AttentionRule:
+    """What happens at some attention layers during some of the steps.
+
+    Attributes:
+        kind: ``cross`` or ``self``.
+        action: ``replace`` (each row attends as its source row does) or ``record`` (maps are kept on the tape).
+        places: The parts of the UNet it applies to.
+        start: Fraction of the sampling steps at which it begins.
+        end: Fraction of the sampling steps at which it ends.
+        queries: Only layers with this many queries; 0 means any.
+    """
+
+    kind: str
+    action: str
+    places: tuple[str, ...] = ("down", "mid", "up")
+    start: float = 0.0
+    end: float = 1.0
+    queries: int = 0
+
+    def matches(self, site: Site) -> bool:
+        """Tell whether the rule wants this layer."""
+        return site.kind == self.kind and site.place in self.places
+
+    def active(self, step: int, steps: int) -> bool:
+        """Tell whether the rule acts at this step; all steps of [start, end) x steps."""
+        return int(self.start * steps) <= step < int(self.end * steps)
+
+
+Loss = Callable[[Float[Tensor, "1 3 s s"]], Float[Tensor, ""]]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What keeps the structure of one image while it is edited.
+
+    Attributes:
+        losses: Weighted differentiable losses on the decoded image in [0, 1], by name; null-text adds them up.
+        rules: Attention rules of the edit.
+        anchor: Where given, the source branch of the edit is pinned to the inversion's trajectory (direct inversion),
+            and this fraction of the correction is given to the edited branch too.
+    """
+
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    rules: tuple[AttentionRule, ...] = ()
+    anchor: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image at the backbone's size: what an embedding optimizer may look at.
+
+    Attributes:
+        image: The image that was inverted, RGB in [0, 1].
+        mask: Binary foreground mask at image size.
+        latent_mask: Binary foreground mask at latent size.
+        trajectory: The inversion of ``image``.
+        guide: The structure to keep.
+    """
+
+    image: Float[Tensor, "3 s s"]
+    mask: Float[Tensor, "1 s s"]
+    latent_mask: Float[Tensor, "1 y x"]
+    trajectory: Trajectory
+    guide: Guide
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The two branches of an edit, decoded at the backbone's size, RGB in [0, 1].
+
+    Attributes:
+        source: The source branch (foreground prompt): what the model makes of the image as it is.
+        edited: The edited branch (background prompt).
+        source_image: The image that was inverted, at the same size.
+    """
+
+    source: Float[Tensor, "3 s s"]
+    edited: Float[Tensor, "3 s s"]
+    source_image: Float[Tensor, "3 s s"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A judgement of harmony; ``terms`` holds what it was made of."""
+
+    value: float
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One pass of the method over one image; ``iteration`` -1 is the untouched composite."""
+
+    iteration: int
+    image: Float[Tensor, "3 h w"]
+    score: Score
+    description: Description
+    edited: Edited | None = None
+    words: Mapping[str, Float[Tensor, "r r"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage cost: wall seconds, calls of the UNet and samples in them."""
+
+    seconds: float = 0.0
+    unet_calls: int = 0
+    unet_samples: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.seconds + other.seconds,
+            self.unet_calls + other.unet_calls,
+            self.unet_samples + other.unet_samples,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a method did to one composite; ``best`` is what it returns."""
+
+    best: Attempt
+    attempts: tuple[Attempt, ...]
+    reason: str
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A look at a running stage, for progress bars and recorders; tensors are detached and must not be written to."""
+
+    stage: str
+    step: int
+    steps: int
+    values: Mapping[str, Tensor | float]
+
+
+Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Observe nothing."""
+
+
+@dataclass(frozen=True)
+class TokenEdit:
+    """Input embeddings (token + position, before the transformer) of some token positions of one prompt, replaced."""
+
+    positions: tuple[int, ...]
+    vectors: Float[Tensor, "k d"]
