@@ -1,0 +1,166 @@
+"""iHarmony4 and datasets of its layout, by the official lists."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffharmon.dataset.reading import existing_folder, image_files, read_composite
+from diffharmon.dataset.selection import choose
+from diffharmon.errors import InputError
+from diffharmon.images import FILTERS, SUFFIXES, Filter
+from diffharmon.types import Composite
+
+SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+_COMPOSITES = ("composite_images", "composite")
+_MASKS = ("masks", "mask")
+_REALS = ("real_images", "real")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    source: str
+    folder: Path
+    file: str
+
+
+class IHarmony4:
+    """The composites of iHarmony4 (Cong et al., CVPR 2020) with masks and real photos.
+
+    ``<image>_<mask>_<k>.jpg`` in ``composite_images`` goes with ``<image>_<mask>.png`` in ``masks`` and ``<image>.jpg``
+    in ``real_images``; names are taken apart from the right, since image names hold hyphens and (in ccHarmony)
+    underscores. The lists are ``<Subset>/<Subset>_<split>.txt``, else ``IHD_<split>.txt``. ``root`` may also be a
+    single folder of this layout, such as one subset's or ccHarmony's, whose lists name ``<image>_<mask>`` for all
+    composites of that foreground.
+
+    Args:
+        root: Where the subsets lie.
+        subset: One or more of HCOCO, HAdobe5k, HFlickr, Hday2night; None means all of them that are listed.
+        split: ``test`` or ``train``.
+        size: Side of the square to which composite, mask and real are resized (the usual protocol has 256); None keeps
+            the full size.
+        filter: Filter of that resize, PIL's (antialiased) on 8 bits.
+        limit: Use only so many images, chosen by ``seed`` with each subset's share.
+        seed: Chooses the images when there is a limit.
+
+    Raises:
+        InputError: For a missing folder or list, an empty or a repeating list, or an unknown filter.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        subset: str | Sequence[str] | None = None,
+        split: str = "test",
+        size: int | None = None,
+        filter: Filter = "bicubic",
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.root = existing_folder(root, "dataset.root (set IHARMONY4_ROOT)")
+        self.split, self.size, self.filter = split, size, filter
+        if size is not None and size < 8:
+            raise InputError(f"dataset.size must be at least 8 pixels or null for the full size, got {size}")
+        if filter not in FILTERS:
+            raise InputError(f"dataset.filter must be one of {', '.join(FILTERS)}, got {filter}")
+        subsets = [subset] if isinstance(subset, str) else None if subset is None else list(subset)
+        entries = self._entries_of(subsets)
+        names = [Path(entry.file).stem for entry in entries]
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+        if repeated:
+            raise InputError(f"the {split} lists of {self.root} name images twice: {', '.join(repeated[:5])}")
+        if not entries:
+            raise InputError(f"the {split} lists of {self.root} are empty, expected names of composites")
+        self._entries = [entries[i] for i in choose(names, [entry.source for entry in entries], limit, seed)]
+
+    def __len__(self) -> int:
+        """Count the composites."""
+        return len(self._entries)
+
+    def __getitem__(self, index: int) -> Composite:
+        """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        entry = self._entries[index]
+        name = self.name(index)
+        parts = name.rsplit("_", 2)
+        if len(parts) < 3 or not all(parts):
+            raise InputError(
+                f"{entry.file} of {entry.source} is not named <image>_<mask>_<number> as iHarmony4's files"
+            )
+        return read_composite(
+            name,
+            entry.source,
+            _part(entry.folder, _COMPOSITES) / entry.file,
+            _find(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
+            _find(_part(entry.folder, _REALS), parts[0], Path(entry.file).suffix),
+            self.size,
+            self.filter,
+        )
+
+    def name(self, index: int) -> str:
+        """Return the composite's file name without its suffix."""
+        return Path(self._entries[index].file).stem
+
+    def _entries_of(self, subsets: list[str] | None) -> list[_Entry]:
+        if _part(self.root, _COMPOSITES).is_dir():
+            if subsets not in (None, [self.root.name]):
+                raise InputError(f"dataset.root {self.root} is a single subset, expected no other dataset.subset")
+            return _single_folder(self.root, self.split)
+        common = _read_list(self.root / f"IHD_{self.split}.txt")
+        entries = []
+        for subset in subsets or SUBSETS:
+            lines = _read_list(self.root / subset / f"{subset}_{self.split}.txt")
+            if lines is None and common is not None:
+                lines = [line for line in common if line.split("/")[0] == subset]
+            if lines is None:
+                if subsets is None and not (self.root / subset).exists():
+                    continue
+                raise InputError(
+                    f"found no list of {subset}'s {self.split} images, expected "
+                    f"{self.root / subset / f'{subset}_{self.split}.txt'} or {self.root / f'IHD_{self.split}.txt'}"
+                )
+            if subsets is not None and not (self.root / subset).is_dir():
+                found = sorted(folder.name for folder in self.root.iterdir() if folder.is_dir())
+                raise InputError(f"dataset.subset {subset} is not in {self.root}, which holds {', '.join(found)}")
+            entries += [_Entry(subset, self.root / subset, line.split("/")[-1]) for line in lines]
+        if not entries and subsets is None:
+            raise InputError(f"{self.root} holds none of {', '.join(SUBSETS)}, expected the layout of iHarmony4")
+        return entries
+
+
+def _single_folder(root: Path, split: str) -> list[_Entry]:
+    candidates = (f"{root.name}_{split}.txt", f"{split}.txt", f"IHD_{split}.txt", f"{split}_list.txt")
+    for candidate in candidates:
+        lines = _read_list(root / candidate)
+        if lines is not None:
+            return [_Entry(root.name, root, file) for file in _expand(lines, _part(root, _COMPOSITES))]
+    raise InputError(f"found no list of {split} images in {root}, expected one of {', '.join(candidates)}")
+
+
+def _expand(lines: Sequence[str], folder: Path) -> list[str]:
+    """Replace names of foregrounds by the files of all their composites."""
+    files: dict[str, list[str]] = {}
+    for path in image_files(folder):
+        files.setdefault(path.stem.rsplit("_", 1)[0], []).append(path.name)
+    expanded = []
+    for line in lines:
+        name = line.split("/")[-1]
+        is_file = Path(name).suffix.lower() in SUFFIXES
+        expanded += [name] if is_file else files.get(name, [f"{name}_1.jpg"])
+    return expanded
+
+
+def _part(root: Path, names: Sequence[str]) -> Path:
+    return next((root / name for name in names if (root / name).is_dir()), root / names[0])
+
+
+def _read_list(path: Path) -> list[str] | None:
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _find(folder: Path, stem: str, expected: str) -> Path:
+    """The file of this stem with the expected suffix, or with another one where only that exists."""
+    paths = [folder / f"{stem}{suffix}" for suffix in dict.fromkeys((expected, *SUFFIXES))]
+    return next((path for path in paths if path.exists()), paths[0])

@@ -1,0 +1,110 @@
+"""Pictures for people: comparison strips and attention overlays."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from diffharmon.images import from_uint8, resize, to_uint8
+
+GAP = 8
+CAPTION = 30
+_TEXT = 20
+_HIGHEST = 480  # pixels, so that a strip of large photos stays small enough to look at
+_WIDEST = 640
+_SMALLEST = 256
+
+
+def comparison(
+    composite: Float[Tensor, "3 h w"],
+    result: Float[Tensor, "3 h w"],
+    mask: Float[Tensor, "1 h w"],
+    real: Float[Tensor, "3 h w"] | None = None,
+    amplify: float = 4.0,
+) -> Float[Tensor, "3 y x"]:
+    """Lay composite, result, real photo (where given), mask and amplified difference side by side with captions.
+
+    The difference is that of the result to the real photo where given, else to the composite.
+    """
+    return strip(comparison_parts(composite, result, mask, real, amplify))
+
+
+def comparison_parts(
+    composite: Float[Tensor, "3 h w"],
+    result: Float[Tensor, "3 h w"],
+    mask: Float[Tensor, "1 h w"],
+    real: Float[Tensor, "3 h w"] | None = None,
+    amplify: float = 4.0,
+) -> dict[str, Float[Tensor, "3 h w"]]:
+    """Return the pictures of a comparison by caption, at full size."""
+    parts = {"composite": composite, "result": result}
+    if real is not None:
+        parts["real"] = real
+    parts["mask"] = mask.expand(3, -1, -1)
+    reference, what = (composite, "composite") if real is None else (real, "real")
+    parts[f"|result - {what}| x{amplify:g}"] = ((result - reference).abs() * amplify).clamp(0, 1)
+    return parts
+
+
+def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> Float[Tensor, "3 y x"]:
+    """Lay pictures of one size side by side, each under its caption, each fitted to 640 x 480."""
+    captioned = [_captioned(fit(picture), caption) for caption, picture in parts.items()]
+    gap = torch.ones(3, captioned[0].shape[1], GAP)
+    pieces = [piece for picture in captioned for piece in (picture, gap)]
+    return torch.cat(pieces[:-1], dim=2)
+
+
+def attention_overlay(
+    image: Float[Tensor, "3 h w"], attention: Float[Tensor, "r c"], word: str
+) -> Float[Tensor, "3 y x"]:
+    """Lay an attention map as a heat map over the image, the word as caption; from its least to its most."""
+    picture = fit(image)
+    size = (picture.shape[2], picture.shape[1])
+    values = attention.detach().float().cpu().numpy()
+    least, span = float(values.min()), float(values.max() - values.min())
+    relative = (values - least) / span if span > 0 else np.zeros_like(values)
+    smooth = np.clip(cv2.resize(relative, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap((smooth * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    heat = from_uint8(torch.from_numpy(colours.copy()).permute(2, 0, 1))
+    grey = picture.mean(0, keepdim=True)
+    weight = 0.25 + 0.55 * torch.from_numpy(smooth)[None]
+    return _captioned((1 - weight) * grey + weight * heat, word)
+
+
+def attention_strip(image: Float[Tensor, "3 h w"], words: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "3 y x"]:
+    """Lay the image and the overlays of all words side by side."""
+    pieces: Sequence[Tensor] = [
+        _captioned(fit(image), "image"),
+        *(attention_overlay(image, attention, word) for word, attention in words.items()),
+    ]
+    gap = torch.ones(3, pieces[0].shape[1], GAP)
+    return torch.cat([part for piece in pieces for part in (gap, piece)][1:], dim=2)
+
+
+def fit(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 y x"]:
+    """Shrink a picture to fit 640 x 480, or repeat its pixels until a side has 256; the aspect ratio stays."""
+    image = image.detach().float().cpu()
+    height, width = image.shape[1:]
+    scale = min(_HIGHEST / height, _WIDEST / width, 1.0)
+    if scale < 1:
+        return resize(image, (max(round(height * scale), 1), max(round(width * scale), 1)), "box")
+    times = min(math.ceil(_SMALLEST / max(height, width)), _HIGHEST // height, _WIDEST // width)
+    return image.repeat_interleave(times, 1).repeat_interleave(times, 2)
+
+
+def _captioned(image: Float[Tensor, "3 h w"], caption: str) -> Float[Tensor, "3 y w"]:
+    """Put a line of black text on white above a picture; the text is cut to the picture's width."""
+    canvas = Image.new("RGB", (image.shape[2], CAPTION), "white")
+    font = ImageFont.load_default(_TEXT)
+    draw = ImageDraw.Draw(canvas)
+    text = caption
+    while text and draw.textlength(text, font=font) > canvas.width - 4:
+        text = text[:-1]
+    draw.text((2, 2), text, fill="black", font=font)
+    title = from_uint8(torch.from_numpy(np.array(canvas)).permute(2, 0, 1))
+    return torch.cat((title, from_uint8(to_uint8(image))), dim=1)
