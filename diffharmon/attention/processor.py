@@ -1,0 +1,105 @@
+"""An attention processor that lets some batch rows attend as others do, and records maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon.types import AttentionRule, Site
+
+
+@dataclass
+class MapTape:
+    """The running record of one ``with`` block: the loop sets ``step``, processors write maps by layer.
+
+    A layer that is called again (a new step, or gradient checkpointing) overwrites what it wrote: nothing adds up.
+    """
+
+    steps: int
+    sources: tuple[int, ...] = ()
+    step: int = 0
+    recorded: dict[str, Float[Tensor, "b heads q n"]] = field(default_factory=dict)
+    seen_queries: set[int] = field(default_factory=set)
+
+    def maps(self, side: int = 16) -> Float[Tensor, "b q n"]:
+        """Return the recorded maps, the mean over all heads of all layers with equal weight.
+
+        Where layers of several resolutions recorded, those nearest to ``side`` x ``side`` cells are taken.
+
+        Raises:
+            ValueError: No layer recorded, because none has the number of queries that the rule asked for.
+        """
+        if not self.recorded:
+            sides = sorted(round(q**0.5) for q in self.seen_queries)
+            raise ValueError(f"no attention map was recorded: the layers seen have sides {sides} in latent cells")
+        nearest = min((maps.shape[2] for maps in self.recorded.values()), key=lambda q: abs(q**0.5 - side))
+        chosen = [maps for maps in self.recorded.values() if maps.shape[2] == nearest]
+        return torch.cat(chosen, dim=1).mean(dim=1)
+
+
+class RuleProcessor:
+    """Computes attention as diffusers' ``AttnProcessor2_0`` does, except where an active rule says otherwise.
+
+    Replacing a whole map needs only the source row's queries and keys, so the fused kernel stays in use; probabilities
+    are written out only where they are recorded.
+    """
+
+    def __init__(self, site: Site, rules: Sequence[AttentionRule], tape: MapTape) -> None:
+        self.site = site
+        self.rules = tuple(rules)
+        self.tape = tape
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """Attend; arguments are diffusers' own, ``hidden_states`` is "b q c" in a UNet's transformer blocks."""
+        if hidden_states.ndim != 3 or attention_mask is not None or attn.spatial_norm is not None:
+            raise ValueError(f"{self.site.name}: attention rules work on unmasked transformer attention 'b q c' only")
+        residual = hidden_states
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            context = attn.norm_encoder_hidden_states(context)
+        query, key, value = (
+            projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for projected in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        query = query if attn.norm_q is None else attn.norm_q(query)
+        key = key if attn.norm_k is None else attn.norm_k(key)
+        output = self.attend(query, key, value, attn.scale).transpose(1, 2).flatten(2).to(hidden_states.dtype)
+        output = attn.to_out[1](attn.to_out[0](output))
+        output = output + residual if attn.residual_connection else output
+        return output / attn.rescale_output_factor
+
+    def attend(
+        self,
+        query: Float[Tensor, "b heads q c"],
+        key: Float[Tensor, "b heads n c"],
+        value: Float[Tensor, "b heads n c"],
+        scale: float,
+    ) -> Float[Tensor, "b heads q c"]:
+        """Apply the rules that are active at the tape's step."""
+        queries = query.shape[2]
+        self.tape.seen_queries.add(queries)
+        active = [
+            rule for rule in self.rules if rule.active(self.tape.step, self.tape.steps) and rule.queries in (0, queries)
+        ]
+        if any(rule.action == "replace" for rule in active):
+            rows = torch.tensor(self.tape.sources, device=query.device)
+            query, key = query.index_select(0, rows), key.index_select(0, rows)
+        if any(rule.action == "record" for rule in active):
+            maps = (query.float() @ key.float().transpose(-1, -2) * scale).softmax(dim=-1)
+            self.tape.recorded[self.site.name] = maps
+            return maps.to(value.dtype) @ value
+        return functional.scaled_dot_product_attention(query, key, value, scale=scale)

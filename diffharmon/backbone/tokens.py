@@ -1,0 +1,76 @@
+"""Words and tokens: where each condition word of a prompt sits, and replaced input embeddings inside a ``with``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.models.clip.modeling_clip import CLIPTextEmbeddings
+
+from diffharmon.errors import InputError
+from diffharmon.types import TokenEdit
+
+
+def tokenize(tokenizer: Any, prompts: Sequence[str]) -> Int[Tensor, "b n"]:
+    """Token ids padded to the model's length.
+
+    Raises:
+        InputError: A prompt is too long; nothing is cut off silently.
+    """
+    length = tokenizer.model_max_length
+    for prompt in prompts:
+        count = len(tokenizer(prompt).input_ids)
+        if count > length:
+            raise InputError(f"prompt {prompt!r} has {count} tokens, expected at most {length}")
+    return tokenizer(list(prompts), padding="max_length", max_length=length, return_tensors="pt").input_ids
+
+
+def word_positions(tokenizer: Any, prompt: str, start: int) -> dict[str, tuple[int, ...]]:
+    """Token positions of each word of ``prompt`` that begins at character ``start`` or later.
+
+    Words are what white space separates; a word that the tokenizer splits has several positions, and a word that comes
+    twice has the positions of both.
+    """
+    offsets = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+    positions: dict[str, tuple[int, ...]] = {}
+    cursor = start
+    for word in prompt[start:].split():
+        begin = prompt.index(word, cursor)
+        cursor = begin + len(word)
+        inside = tuple(p for p, (a, b) in enumerate(offsets) if b > a and a >= begin and b <= cursor)
+        if not inside:
+            raise InputError(f"word {word!r} of prompt {prompt!r} has no token of its own in this model's vocabulary")
+        positions[word] = positions.get(word, ()) + inside
+    return positions
+
+
+def embedding_layer(text_encoder: nn.Module) -> CLIPTextEmbeddings:
+    """Find the layer that adds token and position embeddings."""
+    return next(module for module in text_encoder.modules() if isinstance(module, CLIPTextEmbeddings))
+
+
+@contextmanager
+def edited_tokens(text_encoder: nn.Module, edits: Sequence[TokenEdit | None]) -> Iterator[None]:
+    """Replace input embeddings (token + position) of some positions inside a ``with``; gradients reach the new vectors.
+
+    Args:
+        text_encoder: A transformers ``CLIPTextModel``.
+        edits: One for each prompt of the batch, or None to leave it.
+    """
+
+    def replace(module: nn.Module, args: object, output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        rows = []
+        for row, edit in zip(output, edits, strict=True):
+            if edit is not None and edit.positions:
+                index = torch.tensor(edit.positions, device=row.device)
+                row = row.index_copy(0, index, edit.vectors.to(row.dtype))
+            rows.append(row)
+        return torch.stack(rows)
+
+    handle = embedding_layer(text_encoder).register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()

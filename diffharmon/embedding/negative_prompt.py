@@ -1,0 +1,14 @@
+"""Negative-prompt inversion: the source prompt itself as unconditional embedding (arXiv 2305.16807)."""
+
+from dataclasses import replace
+
+from diffharmon.protocols import Backbone
+from diffharmon.types import Case, Conditioning, Observer
+
+
+class NegativePrompt:
+    """Takes the foreground embedding for the unconditional one: what null-text finds, without optimizing."""
+
+    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+        """Return the conditioning with the foreground's embeddings as unconditional ones."""
+        return replace(conditioning, unconditional=conditioning.foreground)

@@ -1,0 +1,135 @@
+"""Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon.errors import ConfigError
+from diffharmon.protocols import Backbone
+from diffharmon.types import Case, Conditioning, Event, Observer
+
+
+class NullText:
+    """Optimizes each step's unconditional embedding so that the guided foreground branch stays on the inversion.
+
+    The guide's structure losses are added on the decoded image, so that edges count as much as latents. One AdamW runs
+    through all steps and each step starts from the embedding of the one before.
+
+    Args:
+        guidance: Classifier-free guidance scale of the edit, which the embedding has to undo.
+        learning_rate: AdamW's, constant.
+        updates_every: Step i gets ``i // updates_every + 1`` updates (10 in the public code: 145 updates in 49 steps).
+        reconstruction: Weight of the latent's distance to the inversion.
+        edges_on: ``step`` decodes the noisy latent that leaves the step, as the public code does; ``clean`` decodes the
+            estimate of the clean latent.
+        stale_first: The first update of a step still uses the foreground embedding of the step before (quirk Q19).
+        stop_below: A step's updates end early when the loss falls below this; 0 never.
+        weight_decay: AdamW's.
+    """
+
+    def __init__(
+        self,
+        guidance: float,
+        learning_rate: float = 0.1,
+        updates_every: int = 10,
+        reconstruction: float = 10.0,
+        edges_on: Literal["step", "clean"] = "clean",
+        stale_first: bool = False,
+        stop_below: float = 0.0,
+        weight_decay: float = 0.01,
+    ) -> None:
+        if guidance in (0, 1):
+            raise ConfigError(
+                f"embedding.null: guidance {guidance:g} leaves nothing to optimize; expected another value of "
+                "`method.guidance`, or `embedding.null=null`"
+            )
+        self.guidance = guidance
+        self.learning_rate = learning_rate
+        self.updates_every = updates_every
+        self.reconstruction = reconstruction
+        self.edges_on_clean = edges_on == "clean"
+        self.stale_first = stale_first
+        self.stop_below = stop_below
+        self.weight_decay = weight_decay
+
+    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+        """Return the conditioning with an unconditional embedding of its own at each step."""
+        unconditional = conditioning.unconditional[:1].clone().requires_grad_()
+        optimizer = torch.optim.AdamW([unconditional], lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = len(backbone.timesteps)
+        total = sum(self.updates(step) for step in range(steps))
+        latent, done, optimized = case.trajectory.latents[:1], 0, []
+        for step in range(steps):
+            # The conditional branch does not depend on what is optimized: predicted once for all updates of a step.
+            with_text = self.predict_text(backbone, conditioning, latent, step, step)
+            first = with_text
+            if self.stale_first and step > 0:
+                first = self.predict_text(backbone, conditioning, latent, step, step - 1)
+            for update in range(self.updates(step)):
+                prediction = first if update == 0 else with_text
+                with torch.enable_grad():
+                    terms, after = self.terms(backbone, case, latent, unconditional, prediction, step)
+                    loss = torch.stack(list(terms.values())).sum()
+                    (gradient,) = torch.autograd.grad(loss, [unconditional])
+                unconditional.grad = gradient
+                optimizer.step()
+                values = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+                values |= {"latent": after.detach(), "gradient": gradient, "embedding": unconditional.detach().clone()}
+                observe(Event("null", done + update, total, values))
+                if loss.item() < self.stop_below:
+                    break
+            done += self.updates(step)
+            with torch.no_grad():
+                noise = self.guided(backbone, latent, unconditional, with_text, step)
+                latent = backbone.denoise(latent, noise, step)
+            optimized.append(unconditional.detach().clone())
+            observe(Event("null", done - 1, total, {"denoised": latent}))
+        return replace(conditioning, unconditional=torch.cat(optimized))
+
+    def updates(self, step: int) -> int:
+        """Number of updates at a step."""
+        return step // self.updates_every + 1
+
+    @staticmethod
+    @torch.no_grad()
+    def predict_text(
+        backbone: Backbone, conditioning: Conditioning, latent: Float[Tensor, "1 c y x"], step: int, text_step: int
+    ) -> Float[Tensor, "1 c y x"]:
+        """Predict the conditional branch at ``step`` with the foreground embedding of ``text_step``."""
+        return backbone.predict(latent, step, conditioning.foreground[text_step, None])
+
+    def guided(
+        self,
+        backbone: Backbone,
+        latent: Float[Tensor, "1 c y x"],
+        unconditional: Float[Tensor, "1 n d"],
+        with_text: Float[Tensor, "1 c y x"],
+        step: int,
+    ) -> Float[Tensor, "1 c y x"]:
+        """Classifier-free guidance with a given conditional prediction."""
+        without = backbone.predict(latent, step, unconditional)
+        return without + self.guidance * (with_text - without)
+
+    def terms(
+        self,
+        backbone: Backbone,
+        case: Case,
+        latent: Float[Tensor, "1 c y x"],
+        unconditional: Float[Tensor, "1 n d"],
+        with_text: Float[Tensor, "1 c y x"],
+        step: int,
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "1 c y x"]]:
+        """The weighted terms of the objective at one step, and the latent that leaves it; differentiable."""
+        noise = self.guided(backbone, latent, unconditional, with_text, step)
+        after = backbone.denoise(latent, noise, step)
+        target = case.trajectory.latents[step + 1, None]
+        terms = {"reconstruction": self.reconstruction * functional.mse_loss(after, target)}
+        if case.guide.losses:
+            seen = backbone.estimate(latent, noise, step) if self.edges_on_clean else after
+            image = backbone.decode(seen).clamp(0, 1)
+            terms |= {name: loss(image) for name, loss in case.guide.losses.items()}
+        return terms, after
