@@ -1,0 +1,47 @@
+"""What each stage costs: seconds, calls of the UNet and samples in them."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from diffharmon.types import Cost
+
+
+class Meter:
+    """Adds up costs by stage name; one meter measures one image.
+
+    Args:
+        unet: The network whose calls are counted.
+        device: Where it runs; work still queued there is waited for, so that seconds belong to their stage.
+    """
+
+    def __init__(self, unet: nn.Module, device: torch.device) -> None:
+        self.unet = unet
+        self.device = device
+        self.costs: dict[str, Cost] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what runs inside the ``with``; the same name again adds up."""
+        calls: list[int] = []
+
+        def count(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
+            calls.append(len(args[0]))
+
+        handle = self.unet.register_forward_pre_hook(count, with_kwargs=True)
+        start = self.now()
+        try:
+            yield
+        finally:
+            handle.remove()
+            cost = Cost(self.now() - start, len(calls), sum(calls))
+            self.costs[name] = self.costs.get(name, Cost()) + cost
+
+    def now(self) -> float:
+        """Read the clock once the device has done its work."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()

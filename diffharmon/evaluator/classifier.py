@@ -1,0 +1,41 @@
+"""Harmony as a trained network judges it (paper section 3.3)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.evaluator.loading import ASSETS, FAULTS, failure
+from diffharmon.types import Description, Score
+
+HELP = (
+    "To get it: set `evaluator.weights` to a folder with config.json and model.safetensors as HarmonyNetwork's "
+    "save_pretrained writes them, or leave it at its default, the model that diffharmon carries. "
+    "Works offline without any weights: evaluator=none."
+)
+
+
+class Classifier:
+    """Probability that the foreground belongs to its background, from a network that sees image and mask.
+
+    The description plays no part.
+
+    Args:
+        weights: Folder or hub id of a ``HarmonyNetwork``; by default the one that diffharmon carries.
+
+    Raises:
+        ModelError: If it cannot be found or loaded.
+    """
+
+    def __init__(self, weights: str = str(ASSETS / "evaluator")) -> None:
+        try:
+            network = HarmonyNetwork.from_pretrained(weights, strict=True)
+        except FAULTS as error:
+            raise failure("harmony classifier", weights, error, HELP) from error
+        self.network = network.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
+        """Return the probability in (0, 1) of being harmonious, and its logit as a term."""
+        logit = self.network.to(image.device)(image[None], mask[None].to(image))
+        return Score(torch.sigmoid(logit).item(), {"logit": logit.item()})

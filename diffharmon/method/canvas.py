@@ -1,0 +1,50 @@
+"""A composite made ready for all iterations of the diffusion method."""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon import images
+from diffharmon.errors import InputError
+from diffharmon.types import Composite
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A composite and its masks.
+
+    Attributes:
+        original: The composite as it was given.
+        target: What results are recomposed on: the original, or its squashed copy.
+        mask: Binary foreground mask at the backbone's image size.
+        latent_mask: Binary foreground mask at latent size.
+    """
+
+    original: Composite
+    target: Composite
+    mask: Float[Tensor, "1 s s"]
+    latent_mask: Float[Tensor, "1 y x"]
+
+    def seen_from(self, current: Float[Tensor, "3 h w"]) -> Composite:
+        """Return the composite with ``current`` as its image.
+
+        The first iteration sees the original at full size, transparency included, also where the target is squashed.
+        """
+        return self.original if current is self.target.image else replace(self.target, image=current, alpha=None)
+
+
+def prepare(composite: Composite, size: int, cells: int, squashed: bool) -> Canvas:
+    """Make masks at image and latent size, each straight from the full-size mask, and the target of recomposition.
+
+    Raises:
+        InputError: The foreground vanishes at latent size.
+    """
+    mask, latent_mask = (images.binary_mask(composite.mask, (side, side)) for side in (size, cells))
+    if not latent_mask.any():
+        raise InputError(
+            f"the foreground of {composite.name} vanishes at the backbone's {cells} x {cells} latent cells; "
+            "expected a larger foreground, or a crop around it"
+        )
+    target = images.squash(composite, size) if squashed else composite
+    return Canvas(composite, target, mask, latent_mask)

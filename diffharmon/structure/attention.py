@@ -1,0 +1,57 @@
+"""Attention of the source branch as structure: the edited branch attends as the source does (paper section 3.2)."""
+
+from collections.abc import Sequence
+
+from diffharmon.errors import InputError
+from diffharmon.types import AttentionRule, Composite, Guide
+
+PLACES = ("down", "mid", "up")
+
+
+def _replace(kind: str, start: float, end: float, places: Sequence[str], queries: int) -> AttentionRule:
+    if not 0 <= start < end <= 1:
+        raise InputError(
+            f"{kind}-attention from start={start} to end={end}, expected fractions with 0 <= start < end <= 1"
+        )
+    unknown = [place for place in places if place not in PLACES]
+    if unknown or not places:
+        raise InputError(f"{kind}-attention at places {list(places)}, expected some of {list(PLACES)}")
+    if queries < 0:
+        raise InputError(f"{kind}-attention with queries={queries}, expected a number of queries or 0 for any")
+    return AttentionRule(kind, "replace", tuple(places), start, end, queries)
+
+
+class CrossAttention:
+    """The edited branch takes the source branch's cross-attention maps, word by word of the same position.
+
+    Args:
+        start: Fraction of the sampling steps at which it begins.
+        end: Fraction of the sampling steps at which it ends; the reference code does it at every step.
+        places: Parts of the UNet: some of ``down``, ``mid``, ``up``.
+        queries: Only layers with this many queries (latent cells); 0 means any.
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, places: Sequence[str] = PLACES, queries: int = 0) -> None:
+        self.rule = _replace("cross", start, end, places, queries)
+
+    def guide(self, composite: Composite, size: int) -> Guide:
+        """Return the rule; it does not depend on the image."""
+        return Guide(rules=(self.rule,))
+
+
+class SelfAttention:
+    """The edited branch takes the source branch's self-attention maps, which carry the layout of the image.
+
+    Args:
+        start: Fraction of the sampling steps at which it begins.
+        end: Fraction of the sampling steps at which it ends; the reference code does it at every step.
+        places: Parts of the UNet: some of ``down``, ``mid``, ``up``.
+        queries: Only layers with this many queries (latent cells); 0 means any.
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, places: Sequence[str] = PLACES, queries: int = 0) -> None:
+        self.rule = _replace("self", start, end, places, queries)
+
+    def guide(self, composite: Composite, size: int) -> Guide:
+        """Return the rule; it does not depend on the image."""
+        return Guide(rules=(self.rule,))
