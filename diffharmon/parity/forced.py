@@ -1,0 +1,129 @@
+"""Teacher-forced comparison: every step starts from golden values, so chaos has no time to grow."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffharmon.embedding.null_text import NullText
+from diffharmon.method.diffusion import Diffusion
+from diffharmon.parity.cases import GoldenCase
+from diffharmon.parity.free import as_bytes
+from diffharmon.parity.table import Row, pixels, relative
+from diffharmon.sampling import edit, edit_rows, edit_step
+from diffharmon.structure.combine import combine
+from diffharmon.types import Case, Conditioning, Event, Guide, Trajectory
+
+Golden = Mapping[str, np.ndarray]
+
+
+def forced_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str) -> list[Row]:
+    """Compare null-text updates, optimizer replay and edit, each from golden values."""
+    golden = case.golden(iteration)
+    canvas = method.canvas(case.composite)
+    current = canvas.target.image if iteration == 0 else case.blend(iteration - 1)
+    seen = canvas.seen_from(current)
+    guide = combine(method.structure, seen, method.backbone.size)
+    trajectory = Trajectory(method.backbone.timesteps, torch.from_numpy(golden["inversion_latents"][::-1, 0].copy()))
+    image = torch.zeros(3, method.backbone.size, method.backbone.size)
+    held = Case(image, canvas.mask, canvas.latent_mask, trajectory, guide)
+    conditioning = golden_conditioning(method, case, golden)
+    rows = null_rows(method, held, conditioning, golden, label, case.settings["size"] >= 512)
+    rows.append(Row(label, "AdamW replay", replay_error(method, golden), 1e-5))
+    return rows + edit_comparison(method, trajectory, conditioning, guide, golden, label)
+
+
+def golden_conditioning(method: Diffusion, case: GoldenCase, golden: Golden) -> Conditioning:
+    """The embeddings that the reference's edit used."""
+    description = method.describer.describe(case.composite)
+    foreground, background = torch.from_numpy(golden["text_emb"]).unbind(dim=1)
+    optimizer = null_text(method)
+    ends = np.cumsum([optimizer.updates(step) for step in range(len(foreground))]) - 1
+    unconditional = torch.from_numpy(golden["uncond_opt"][ends])
+    words = method.backbone.words(description)
+    return Conditioning(foreground, background, unconditional, description, words)
+
+
+def null_text(method: Diffusion) -> NullText:
+    """The null-text optimizer of the method."""
+    optimizer = method.embedding["null"]
+    assert isinstance(optimizer, NullText)
+    return optimizer
+
+
+def null_rows(
+    method: Diffusion, held: Case, conditioning: Conditioning, golden: Golden, label: str, large: bool
+) -> list[Row]:
+    """Loss terms and gradient of every update from the golden embedding and latent before it."""
+    optimizer, backbone = null_text(method), method.backbone
+    embeddings = torch.from_numpy(np.concatenate([golden["uncond_init"], golden["uncond_opt"]]))
+    latents = torch.from_numpy(np.concatenate([golden["inversion_latents"][-1:], golden["uncond_latents"]]))
+    errors: dict[str, list[float]] = {"reconstruction": [], "sobel": [], "pidinet": [], "gradient": []}
+    columns = {"reconstruction": (0, optimizer.reconstruction), "pidinet": (1, 0.1), "sobel": (2, 1.0)}
+    update = 0
+    for step in range(len(conditioning.foreground)):
+        for inner in range(optimizer.updates(step)):
+            stale = optimizer.stale_first and inner == 0 and step > 0
+            text_step = step - 1 if stale else step
+            with_text = optimizer.predict_text(backbone, conditioning, latents[step], step, text_step)
+            unconditional = embeddings[update, None].requires_grad_()
+            with torch.enable_grad():
+                terms, _ = optimizer.terms(backbone, held, latents[step], unconditional, with_text, step)
+                (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [unconditional])
+            for name, term in terms.items():
+                column, weight = columns[name]
+                errors[name].append(relative(term / weight, golden["uncond_mse"][update, column]))
+            errors["gradient"].append(relative(gradient, golden["uncond_grad"][update]))
+            update += 1
+    short = update <= 12
+    tolerances = {"reconstruction": 1e-5, "sobel": 1e-4 if large else 1e-5, "pidinet": 1e-4 if large else 1e-5}
+    tolerances["gradient"] = 1e-4 if short else 5e-3
+    return [
+        Row(label, f"forced: null-text {name}, worst update", max(values), tolerances[name])
+        for name, values in errors.items()
+        if values
+    ]
+
+
+def replay_error(method: Diffusion, golden: Golden) -> float:
+    """Feed the golden gradients to the optimizer and compare where it goes."""
+    optimizer = null_text(method)
+    embedding = torch.from_numpy(golden["uncond_init"].copy()).requires_grad_()
+    adam = torch.optim.AdamW([embedding], lr=optimizer.learning_rate, weight_decay=optimizer.weight_decay)
+    reached: list[Tensor] = []
+    for gradient in golden["uncond_grad"]:
+        embedding.grad = torch.from_numpy(gradient)[None]
+        adam.step()
+        reached.append(embedding.detach().clone())
+    return relative(torch.cat(reached), golden["uncond_opt"])
+
+
+def edit_comparison(
+    method: Diffusion,
+    trajectory: Trajectory,
+    conditioning: Conditioning,
+    guide: Guide,
+    golden: Golden,
+    label: str,
+) -> list[Row]:
+    """The edit from golden embeddings: each step from golden latents, and the whole."""
+    backbone = method.backbone
+    reached: list[Event] = []
+    with backbone.attention(guide.rules, edit_rows(method.guidance)) as tape:
+        whole = edit(backbone, trajectory, conditioning, method.guidance, tape, None, reached.append)
+    starts = torch.from_numpy(golden["p2p_latents"])
+    errors = []
+    for step in range(1, len(starts)):
+        with backbone.attention(guide.rules, edit_rows(method.guidance)) as tape, torch.no_grad():
+            tape.step = step
+            after = edit_step(backbone, starts[step - 1], conditioning, method.guidance, step)
+        errors.append(relative(after, golden["p2p_latents"][step]))
+    latents = torch.stack([torch.as_tensor(event.values["latents"]) for event in reached])
+    rows = [
+        Row(label, "forced: edit, worst step", max(errors, default=0.0), 1e-5),
+        Row(label, "forced: edit, whole", relative(latents, golden["p2p_latents"]), 1e-4),
+    ]
+    with torch.no_grad():
+        source, edited = (backbone.decode(whole).clamp(0, 1) * 255).floor() / 255
+    return rows + pixels(as_bytes([source, edited]), golden["final_images"], label, "forced: images")
