@@ -1,0 +1,88 @@
+"""What both Gemini SDKs share: how the service's errors read, and which of them are worth another try."""
+
+import io
+import logging
+import re
+from collections.abc import Mapping
+
+from PIL import Image
+
+from diffharmon.describer import key
+from diffharmon.describer.faults import RefusedError, TransientError
+from diffharmon.describer.retry import retry_after
+from diffharmon.errors import DescriberError
+
+# Not the newest: it has no announced end and still takes the sampling settings of the public code.
+DEFAULT_MODEL = "gemini-2.5-flash-lite"
+# FinishReason values that mean the answer was withheld, in both SDKs.
+BLOCKED = frozenset(
+    ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT")
+)
+_KEY_TROUBLE = re.compile(r"api[ _-]?key|credential|unauthenticated", re.IGNORECASE)
+
+
+def status_error(status: int, message: str, headers: Mapping[str, str], model: str) -> DescriberError:
+    """Turn an HTTP error of the service into one of ours, without secrets.
+
+    Args:
+        status: HTTP status code.
+        message: What the service said.
+        headers: Headers of the reply.
+        model: The model that was asked.
+    """
+    said = re.sub(r"^(?:GET|POST) \S+: ", "", key.redact(" ".join(message.split())))[:300] or "no message"
+    if status in (408, 429) or status >= 500:
+        seconds = retry_after(headers) or _retry_delay(message)
+        return TransientError(f"the service answered {status}: {said}", seconds)
+    if status in (401, 403) or (status == 400 and _KEY_TROUBLE.search(said)):
+        return DescriberError(f"the service does not accept the key in {' or '.join(key.NAMES)} ({status}: {said})")
+    if status == 404:
+        return DescriberError(f"the service does not have describer.model={model} (404: {said})")
+    return DescriberError(f"the service refused the request ({status}: {said})")
+
+
+def _retry_delay(message: str) -> float:
+    """Read the wait that quota messages carry in words, such as ``Please retry in 17.3s``."""
+    found = re.search(r"retry in (\d+(?:\.\d+)?) ?s", message)
+    return float(found[1]) if found else 0.0
+
+
+def unreachable(error: Exception, endpoint: str | None, timeout: float) -> TransientError:
+    """Turn a timeout or a broken connection into one of ours, without secrets."""
+    where = endpoint or "the Gemini service"
+    # The cause stands last in a chain of wrapped errors.
+    reason = key.redact(" ".join(str(error).split())).rsplit(": ", 1)[-1].strip("\"')>")[:200]
+    if "timeout" in type(error).__name__.lower():
+        return TransientError(f"{where} did not answer within {timeout:g} s")
+    return TransientError(f"{where} cannot be reached ({type(error).__name__}: {reason})")
+
+
+def unreadable(error: Exception) -> TransientError:
+    """Turn a reply that is not the service's JSON into one of ours, without secrets."""
+    reason = key.redact(" ".join(str(error).split()))[:200]
+    return TransientError(f"the service's reply is malformed ({type(error).__name__}: {reason})")
+
+
+def missing(package: str, extra: str) -> DescriberError:
+    """Name the extra that installs an SDK."""
+    return DescriberError(f"{package} is not installed; install it with: pip install 'diffharmon[{extra}]'")
+
+
+def blocked(reason: str) -> RefusedError:
+    """Make the error of a withheld answer."""
+    return RefusedError(f"the service blocked this image or its answer ({reason})")
+
+
+def encode(picture: Image.Image) -> bytes:
+    """Return a picture as PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def quiet_transport() -> None:
+    """Keep the SDKs' chatter about every request out of a run's log, unless their level was set on purpose."""
+    for name in ("httpx2", "httpx", "httpcore2", "httpcore", "urllib3", "google_genai", "google"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
