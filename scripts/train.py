@@ -1,0 +1,16 @@
+"""Train one of the embedded models: recipe=autoencoder, backbone, clip or classifier, with data.root=<photos>."""
+
+import hydra
+from omegaconf import DictConfig
+
+from diffharmon.training.fit import CONFIG_FOLDER, fit
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="train")
+def main(config: DictConfig) -> None:
+    """Compose the recipe and fit it."""
+    fit(config)
+
+
+if __name__ == "__main__":
+    main()
