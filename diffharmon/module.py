@@ -1,0 +1,182 @@
+"""Lightning's part: each process harmonizes its own images and writes what it finishes at once."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch.utils.data import Dataset as TorchDataset
+
+from diffharmon import images, panels, results
+from diffharmon.errors import DiffharmonError
+from diffharmon.metrics import MetricProtocol
+from diffharmon.progress import ProgressBars
+from diffharmon.protocols import Dataset, Logger, Method
+from diffharmon.types import Composite, Outcome
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be read or harmonized, and why."""
+
+    name: str
+    source: str
+    error: str
+
+    def to(self, device: torch.device | str) -> "Failure":
+        """Return itself: there is nothing on a device."""
+        return self
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A harmonized image with what is known about it."""
+
+    composite: Composite
+    outcome: Outcome
+    seconds: float
+
+
+class Pending(TorchDataset):
+    """The images still to do; one that cannot be read becomes a ``Failure`` instead of ending the run."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        """Count the images still to do."""
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Composite | Failure:
+        """Read one image."""
+        index = self.indices[position]
+        try:
+            return self.dataset[index]
+        except (DiffharmonError, OSError) as error:
+            log.debug("%s cannot be read", self.dataset.name(index), exc_info=True)
+            return Failure(self.dataset.name(index), "", explain(error))
+
+
+def only(batch: Sequence[Composite | Failure]) -> Composite | Failure:
+    """Collate a batch of one: every image is optimized on its own."""
+    return batch[0]
+
+
+class HarmonizeModule(LightningModule):
+    """Harmonizes one composite a predict step; an error of one image never ends the run.
+
+    Args:
+        method: What harmonizes; moved to the device with the module when it is a network.
+    """
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure:
+        """Harmonize; the ground truth is taken away first."""
+        if isinstance(batch, Failure):
+            return batch
+        start, bars = time.perf_counter(), ProgressBars()
+        try:
+            outcome = self.method.harmonize(batch.blind(), bars)
+        except (DiffharmonError, ValueError, RuntimeError, OSError, MemoryError) as error:
+            log.debug("%s failed", batch.name, exc_info=True)
+            return Failure(batch.name, batch.source, explain(error))
+        finally:
+            bars.close()
+        if outcome.best.image.shape != batch.image.shape:
+            batch = images.squash(batch, outcome.best.image.shape[-1])
+        return Finished(batch, outcome, time.perf_counter() - start)
+
+
+def explain(error: Exception) -> str:
+    """Say in one line what went wrong with an image, and what helps where memory ran out."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
+    if memory:
+        return (
+            f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
+            "a smaller backbone.size, or structure=anchor with embedding=none"
+        )
+    return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"
+
+
+class ResultWriter(BasePredictionWriter):
+    """Writes each image's folder, then its row, the moment the image exists.
+
+    Args:
+        folder: The run's folder.
+        record: What every image's record begins with: config, versions, seed.
+        digest: The config's hash, in every row.
+        protocol: How a result is compared with the ground truth, where there is one.
+        logger: Told of every image, where there is one.
+    """
+
+    def __init__(
+        self, folder: Path, record: Mapping[str, Any], digest: str, protocol: MetricProtocol, logger: Logger | None
+    ) -> None:
+        super().__init__(write_interval="batch")
+        self.folder = folder
+        self.record = dict(record)
+        self.digest = digest
+        self.protocol = protocol
+        self.logger = logger
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Finished | Failure,
+        batch_indices: Sequence[int] | None,
+        batch: Composite | Failure,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write one image."""
+        path = self.folder / f"rows-rank{trainer.global_rank}.jsonl"
+        if isinstance(prediction, Failure):
+            row = {"name": prediction.name, "source": prediction.source, "config": self.digest, "status": "error"}
+            results.append_row(path, {**row, "error": prediction.error})
+            return
+        row = self.row(prediction)
+        folder = self.folder / results.safe_name(prediction.composite.name)
+        results.write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
+        results.append_row(path, row)
+        if self.logger is not None and trainer.is_global_zero:
+            composite, best = prediction.composite, prediction.outcome.best.image
+            panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
+            self.logger.image(composite.name, panel, row)
+
+    def row(self, finished: Finished) -> dict[str, Any]:
+        """Flatten one image to a row."""
+        composite, outcome = finished.composite, finished.outcome
+        total = results.total_cost(outcome.costs.values())
+        row: dict[str, Any] = {
+            "name": composite.name,
+            "source": composite.source,
+            "config": self.digest,
+            "status": "ok",
+            "seed": self.record.get("seed"),
+            "score": outcome.best.score.value,
+            "reason": outcome.reason,
+            "iterations": sum(attempt.iteration >= 0 for attempt in outcome.attempts),
+            "seconds": finished.seconds,
+            "unet_calls": total.unet_calls,
+            "unet_samples": total.unet_samples,
+        }
+        if composite.real is not None:
+            row |= {"protocol": self.protocol.name}
+            row |= self.protocol.measure(outcome.best.image, composite.real, composite.mask)
+            before = self.protocol.measure(composite.image, composite.real, composite.mask)
+            row |= {f"composite_{name}": value for name, value in before.items() if name != "area"}
+        return row

@@ -1,0 +1,1 @@
+"""From the rows of runs to tables, plots and a page: means with intervals, paired differences, published results."""

@@ -1,0 +1,115 @@
+"""Pictures of a report: small JPEGs inside the page, worst and best of every run."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diffharmon.panels import CAPTION, GAP
+from diffharmon.report.content import Content, Section
+from diffharmon.report.runs import Run
+from diffharmon.report.tables import Metric, gains, is_number, leading
+from diffharmon.results import safe_name
+
+LONGEST_SIDE = 384
+QUALITY = 82
+
+
+def gallery(content: Content, most: int) -> dict[str, Any]:
+    """What the page's script shows: cards with numbers and, by key, the pictures as data URIs.
+
+    A composite and its real photo are embedded once, however many runs harmonized it.
+
+    Args:
+        content: The report.
+        most: Largest number of images of one run; its worst and its best, half and half.
+    """
+    cards: list[dict[str, Any]] = []
+    pictures: dict[str, str] = {}
+    for place, section in enumerate(content.sections):
+        metric = leading(section.runs)
+        for number, run in enumerate(section.runs):
+            for name in extremes(run, section, metric, most):
+                parts = comparison_parts(run, name)
+                if parts is None:
+                    continue
+                shared = f"{place}/{name}"
+                pictures.setdefault(f"{shared}/composite", encode(parts["composite"]))
+                pictures[f"{shared}/{number}"] = encode(parts["result"])
+                if "real" in parts:
+                    pictures.setdefault(f"{shared}/real", encode(parts["real"]))
+                cards.append(card(run, name, section, metric, shared, f"{shared}/{number}"))
+    return {"cards": cards, "pictures": pictures}
+
+
+def extremes(run: Run, section: Section, metric: Metric | None, most: int) -> list[str]:
+    """Names of the images to show, worst gain first; all where they are few."""
+    order = sorted(run.rows)
+    if metric is not None:
+        found = gain_of(run, section, metric)
+        order.sort(key=lambda name: found.get(name, 0.0))
+    if len(order) <= most:
+        return order
+    worst = (most + 1) // 2
+    return [*order[:worst], *order[len(order) - (most - worst) :]]
+
+
+def gain_of(run: Run, section: Section, metric: Metric) -> Mapping[str, float]:
+    """Each image's gain over the section's baseline; without a baseline the metric itself, so that it still sorts."""
+    if section.baseline is not None:
+        return gains(run, section.baseline, metric)
+    sign = 1 if metric.higher_is_better else -1
+    return {name: sign * row[metric.key] for name, row in run.rows.items() if is_number(row.get(metric.key))}
+
+
+def card(run: Run, name: str, section: Section, metric: Metric | None, shared: str, result: str) -> dict[str, Any]:
+    """One image of one run."""
+    row = run.rows[name]
+    gain = None if metric is None else gain_of(run, section, metric).get(name)
+    return {
+        "run": run.label,
+        "name": name,
+        "source": str(row.get("source", "")),
+        "metric": "" if metric is None else metric.title,
+        "gain": None if section.baseline is None or run.label == section.baseline.label else gain,
+        "order": gain,
+        "value": row.get(metric.key) if metric is not None and is_number(row.get(metric.key)) else None,
+        "before": row.get(f"composite_{metric.key}") if metric is not None else None,
+        "area": row.get("area"),
+        "reason": str(row.get("reason", "")),
+        "composite": f"{shared}/composite",
+        "result": result,
+        "real": f"{shared}/real" if "psnr" in row else "",
+    }
+
+
+def comparison_parts(run: Run, name: str) -> dict[str, Image.Image] | None:
+    """Cut composite, result and real photo out of an image's comparison strip; None where there is none."""
+    path = run.folder / safe_name(name) / "comparison.png"
+    if not run.folder.parts or not path.is_file():
+        return None
+    titles = ["composite", "result", *(["real"] if "psnr" in run.rows[name] else []), "mask", "difference"]
+    return cut(path, titles)
+
+
+def cut(path: Path, titles: Sequence[str]) -> dict[str, Image.Image] | None:
+    """Cut a strip of equally wide captioned pictures apart; None when it is not such a strip."""
+    with Image.open(path) as file:
+        strip = file.convert("RGB")
+    width, rest = divmod(strip.width - GAP * (len(titles) - 1), len(titles))
+    if rest or width < 1 or strip.height <= CAPTION:
+        return None
+    lefts = (place * (width + GAP) for place in range(len(titles)))
+    return {t: strip.crop((x, CAPTION, x + width, strip.height)) for t, x in zip(titles, lefts, strict=True)}
+
+
+def encode(picture: Image.Image) -> str:
+    """Encode a picture of at most 384 pixels a side as a JPEG data URI."""
+    small = picture.copy()
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,193 @@
+"""Tables as cells of text, which Markdown, LaTeX and HTML then only have to lay out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffharmon.report.content import Content, Section
+from diffharmon.report.published import VALUES, Published
+from diffharmon.report.runs import Run
+from diffharmon.report.statistics import Comparison, Estimate
+from diffharmon.report.tables import Metric, Table
+
+GAIN_NOTE = (
+    "Paired over images, positive where the run is better; 95 % bootstrap interval; "
+    "p of the Wilcoxon signed-rank test, Holm-adjusted for the runs of the table."
+)
+MEAN_NOTE = "Means over images with their 95 % bootstrap interval; the best of the runs with the most images is bold."
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, the number it is sorted by, and whether it is the best of its column."""
+
+    text: str
+    value: float = math.nan
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table to lay out.
+
+    Attributes:
+        title: Its heading.
+        note: What a reader must know; may be empty.
+        header: The columns' titles.
+        rows: The cells.
+        level: 3 for a table of its own, 4 for one that belongs to the one before.
+        is_long: Whether a page should let it scroll.
+    """
+
+    title: str
+    note: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    level: int = 3
+    is_long: bool = False
+
+
+def number(value: float, decimals: int, sign: bool = False) -> str:
+    """Format a number; an infinite one as ∞, NaN as a dash."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:{'+' if sign else ''}.{decimals}f}"
+
+
+def with_interval(estimate: Estimate, decimals: int, sign: bool = False) -> str:
+    """Format a mean and, where there is one, its interval."""
+    mean = number(estimate.mean, decimals, sign)
+    if math.isnan(estimate.low):
+        return mean
+    return f"{mean} [{number(estimate.low, decimals, sign)}, {number(estimate.high, decimals, sign)}]"
+
+
+def p_value(p: float) -> str:
+    """Format a p-value; a small one as a bound."""
+    if math.isnan(p):
+        return "p –"
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def header(metric: Metric) -> str:
+    """A column's title with the direction that is better."""
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def grids(section: Section) -> list[Grid]:
+    """All tables of a section: means, gains over the baseline, published results."""
+    found = []
+    for table in section.tables:
+        found.append(mean_grid(table))
+        if any(line.comparisons for line in table.lines):
+            found.append(gain_grid(table))
+        lines = (section.published or {}).get(table.group, ())
+        if lines:
+            found.append(published_grid(table, lines))
+    return found
+
+
+def group_title(table: Table) -> str:
+    """Say which images a table is over."""
+    if table.kind == "area":
+        return f"Foreground {table.group} of the frame"
+    return "All images" if table.group == "All" else f"Subset {table.group}"
+
+
+def mean_grid(table: Table) -> Grid:
+    """Means with intervals, a line a run."""
+    rows = []
+    for line in table.lines:
+        cells = [Cell(line.run), Cell(str(line.count), float(line.count))]
+        for metric in table.metrics:
+            estimate = line.estimates.get(metric.key)
+            if estimate is None:
+                cells.append(Cell(""))
+                continue
+            best = table.is_best(line, metric)
+            cells.append(Cell(with_interval(estimate, metric.decimals), estimate.mean, best))
+        rows.append(tuple(cells))
+    return Grid(group_title(table), MEAN_NOTE, ("run", "images", *map(header, table.metrics)), tuple(rows))
+
+
+def gain_grid(table: Table) -> Grid:
+    """Gains over the baseline, a line a run."""
+    rows = [
+        (Cell(line.run), *(gain_cell(line.comparisons.get(metric.key), metric.decimals) for metric in table.metrics))
+        for line in table.lines
+        if line.comparisons
+    ]
+    title = f"{group_title(table)}: gain over {table.baseline}"
+    return Grid(title, GAIN_NOTE, ("run", *(metric.title for metric in table.metrics)), tuple(rows), 4)
+
+
+def gain_cell(comparison: Comparison | None, decimals: int) -> Cell:
+    """A gain, its interval, its p-value and on how many images it is positive."""
+    if comparison is None:
+        return Cell("")
+    gain = comparison.gain
+    text = with_interval(gain, decimals, sign=True)
+    return Cell(f"{text}; {p_value(comparison.adjusted)}; better on {comparison.better} of {gain.count}", gain.mean)
+
+
+def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
+    """Published lines, ours among them, by PSNR."""
+    decimals = {"psnr": 2, "mse": 2, "fmse": 2, "ssim": 4}
+    rows = [
+        (
+            Cell(line.method),
+            Cell(line.category),
+            *(
+                Cell(number(line.numbers.get(key, math.nan), decimals[key]), line.numbers.get(key, math.nan))
+                for key in VALUES
+            ),
+            Cell(line.source),
+        )
+        for line in lines
+    ]
+    for ours in table.lines:
+        means = [ours.estimates[key].mean if key in ours.estimates else math.nan for key in VALUES]
+        cells = (Cell(number(mean, decimals[key]), mean, best=True) for key, mean in zip(VALUES, means, strict=True))
+        rows.append((Cell(ours.run, best=True), Cell("this report"), *cells, Cell(f"{ours.count} images")))
+    rows.sort(key=lambda row: -row[2].value if not math.isnan(row[2].value) else math.inf)
+    title = f"{group_title(table)}: beside published results at {lines[0].resolution}"
+    note = "Ours bold. Published code computes these metrics in different ways; the source of each line is given."
+    return Grid(title, note, ("method", "kind", "PSNR ↑", "MSE ↓", "fMSE ↓", "SSIM ↑", "source"), tuple(rows), 4, True)
+
+
+def run_grid(content: Content) -> Grid:
+    """What was run: images, failures, cost."""
+    rows = tuple(run_cells(run) for run in content.runs)
+    titles = ("run", "finished", "failed", "seed", "seconds an image", "UNet evaluations an image", "config", "folder")
+    return Grid("Runs", "", titles, rows)
+
+
+def run_cells(run: Run) -> tuple[Cell, ...]:
+    """One run's line."""
+    rows = [*run.rows.values()]
+    digest = next((str(row.get("config", "")) for row in (*rows, *run.errors.values())), "")
+    seconds, evaluations = (mean_of(run, key) for key in ("seconds", "unet_samples"))
+    return (
+        Cell(run.label),
+        Cell(str(len(rows)), float(len(rows))),
+        Cell(str(len(run.errors)), float(len(run.errors))),
+        Cell(str(run.config.get("seed", ""))),
+        Cell(number(seconds, 1), seconds),
+        Cell(number(evaluations, 0), evaluations),
+        Cell(digest),
+        Cell("/".join(run.folder.parts[-3:])),
+    )
+
+
+def mean_of(run: Run, key: str) -> float:
+    """Mean of a row's number over a run; NaN where rows lack it."""
+    found = [row[key] for row in run.rows.values() if isinstance(row.get(key), (int, float))]
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def error_grid(content: Content) -> Grid:
+    """Every image that failed, with its reason."""
+    rows = tuple(tuple(Cell(text) for text in error) for error in content.errors)
+    return Grid(f"Failed images ({len(rows)})", "", ("run", "image", "reason"), rows)

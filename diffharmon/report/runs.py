@@ -1,0 +1,191 @@
+"""Run folders read back: which there are, what each is called, what its rows say."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from diffharmon.errors import InputError
+from diffharmon.results import read_rows
+
+Row = Mapping[str, Any]
+UNCHANGED = "unchanged composite"
+# Overrides that say where and how a job ran, not what it did.
+BOOKKEEPING = ("name=", "logger", "trainer", "hydra", "run.", "sweep.", "threads=")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report knows of one run.
+
+    Attributes:
+        label: What tables call it.
+        folder: Where it lies.
+        rows: The rows of harmonized images, by name.
+        errors: The rows of images that failed, by name.
+        overrides: The overrides it was started with.
+        config: Its resolved configuration.
+    """
+
+    label: str
+    folder: Path
+    rows: Mapping[str, Row]
+    errors: Mapping[str, Row] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def protocol(self) -> str:
+        """Name of the metric protocol; empty for a run without ground truth."""
+        return next((str(row["protocol"]) for row in self.rows.values() if "protocol" in row), "")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All runs of a report and the jobs that left no row, with what is known of them."""
+
+    runs: tuple[Run, ...]
+    without_rows: tuple[str, ...] = ()
+
+
+def collect(paths: Iterable[Path]) -> Collection:
+    """Read all runs in ``paths``, each a run folder or a folder that holds some at any depth.
+
+    Raises:
+        InputError: A folder cannot be read, or holds no run.
+    """
+    runs: list[Run] = []
+    empty: list[str] = []
+    seen: set[Path] = set()
+    for path in paths:
+        folders = [folder for folder in run_folders(path) if folder.resolve() not in seen]
+        seen |= {folder.resolve() for folder in folders}
+        for folder in folders:
+            run = read_run(folder)
+            if run.rows or run.errors:
+                runs.append(run)
+            else:
+                empty.append(f"{folder} ({' '.join(run.overrides) or 'no overrides'})")
+    if not runs:
+        raise InputError(f"no images are finished in {', '.join(empty)}; expected at least one row")
+    return Collection(tuple(name_runs(runs)), tuple(empty))
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Find the run folders at or below ``path``, numbered ones in the order of their numbers.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; expected a run or a sweep folder of diffharmon")
+    marks = {mark for name in ("rows*.jsonl", "run.json", ".hydra/overrides.yaml") for mark in path.rglob(name)}
+    folders = {mark.parent.parent if mark.parent.name == ".hydra" else mark.parent for mark in marks}
+    if not folders:
+        raise InputError(f"{path}: no run in it; expected rows-rank*.jsonl and run.json, there or in folders below")
+    return sorted(folders, key=natural)
+
+
+def natural(path: Path) -> list[tuple[int, int | str]]:
+    """Sort key that puts job 2 before job 10."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", str(path)) if part]
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run; of several rows of an image the last counts, a finished one before a failed one.
+
+    Raises:
+        InputError: Its record or its rows cannot be read.
+    """
+    try:
+        rows = read_rows(folder)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder}: its rows cannot be read: {error}") from error
+    files = [path for path in folder.glob("rows*.jsonl") if path.stat().st_size]
+    broken = [row for row in rows if not isinstance(row, dict) or "name" not in row or "status" not in row]
+    if broken or (files and not rows):
+        raise InputError(
+            f"{folder}: rows*.jsonl holds something else than rows; expected one JSON object a line, with a name"
+        )
+    good = {row["name"]: row for row in rows if row["status"] == "ok"}
+    bad = {row["name"]: row for row in rows if row["status"] != "ok" and row["name"] not in good}
+    overrides = read_overrides(folder / ".hydra" / "overrides.yaml")
+    return Run(folder.name, folder, good, bad, overrides, read_config(folder / "run.json"))
+
+
+def read_overrides(path: Path) -> tuple[str, ...]:
+    """Read the overrides that Hydra recorded; none where it recorded nothing."""
+    if not path.is_file():
+        return ()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(line[2:].strip().strip("'\"") for line in lines if line.startswith("- "))
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Read a run's resolved configuration; empty where there is no record.
+
+    Raises:
+        InputError: The record is not JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")).get("config", {}))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; expected the record that a run writes") from error
+
+
+def name_runs(runs: Sequence[Run]) -> list[Run]:
+    """Label runs by the overrides in which those of a study differ, after the study's name where there are several.
+
+    Where that does not tell runs apart, their folders do.
+    """
+    studies = {study_of(run) for run in runs}
+    labels = []
+    for run in runs:
+        others = [set(other.overrides) for other in runs if study_of(other) == study_of(run)]
+        shared = set.intersection(*others) if len(others) > 1 else set()
+        own = [o for o in run.overrides if o not in shared and not o.startswith(BOOKKEEPING)]
+        parts = [study_of(run)] * (len(studies) > 1 or not own) + [" ".join(own)] * bool(own)
+        labels.append(": ".join(parts))
+    counts = Counter(labels)
+    labels = [
+        label if counts[label] == 1 and label != UNCHANGED else f"{label} ({run.folder.parent.name}/{run.folder.name})"
+        for label, run in zip(labels, runs, strict=True)
+    ]
+    return [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+
+
+def study_of(run: Run) -> str:
+    """The study's name, else that of its folder."""
+    return str(run.config.get("name", "") or run.folder.name)
+
+
+def find_run(runs: Sequence[Run], name: str) -> Run:
+    """Find a run by label, folder name or path.
+
+    Raises:
+        InputError: None or several have that name.
+    """
+    found = [run for run in runs if name in (run.label, run.folder.name, str(run.folder))]
+    found = found or [run for run in runs if name in run.label]
+    if len(found) != 1:
+        what = "no run" if not found else f"{len(found)} runs"
+        known = ", ".join(repr(run.label) for run in runs)
+        raise InputError(f"--baseline {name!r} fits {what}; expected one of {known}")
+    return found[0]
+
+
+def unchanged(runs: Sequence[Run]) -> Run | None:
+    """The input composites as a run of their own, measured as the runs' rows say; None without ground truth."""
+    rows: dict[str, Row] = {}
+    for run in runs:
+        for name, row in run.rows.items():
+            before = {key.removeprefix("composite_"): row[key] for key in row if key.startswith("composite_")}
+            if before and name not in rows:
+                kept = {key: row[key] for key in ("name", "source", "area", "protocol") if key in row}
+                rows[name] = {**kept, **before, "status": "ok", "seconds": 0.0, "unet_calls": 0, "unet_samples": 0}
+    return Run(UNCHANGED, Path(), rows) if rows else None

@@ -1,0 +1,142 @@
+"""A report as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+
+from diffharmon.report.content import Content
+from diffharmon.report.grids import Cell, Grid, error_grid, grids, run_grid
+
+CSV_COLUMNS = (
+    *("protocol", "kind", "group", "run", "images", "metric", "mean", "low", "high"),
+    *("baseline", "pairs", "gain", "gain_low", "gain_high", "better", "p", "p_holm"),
+)
+LONG_TEXT = 60  # characters
+LATEX = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "–": "--",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+}
+
+
+def markdown(content: Content) -> str:
+    """The whole report but plots and pictures."""
+    lines = [f"# {content.title}", "", *markdown_grid(run_grid(content), 2)]
+    for section in content.sections:
+        lines += [f"## {section.title}", "", section.statement or "No ground truth.", ""]
+        lines += [f"- {note}" for note in section.notes] + [""] * bool(section.notes)
+        for grid in grids(section):
+            lines += markdown_grid(grid, grid.level)
+    if content.errors:
+        lines += markdown_grid(error_grid(content), 2)
+    if content.without_rows:
+        lines += ["## Jobs without any image", "", *(f"- {job}" for job in content.without_rows), ""]
+    return "\n".join(lines)
+
+
+def markdown_grid(grid: Grid, level: int) -> list[str]:
+    """One table with its heading and note."""
+    rows = [[markdown_cell(Cell(title)) for title in grid.header], ["---"] * len(grid.header)]
+    rows += [[markdown_cell(cell) for cell in row] for row in grid.rows]
+    note = [grid.note, ""] if grid.note else []
+    return [f"{'#' * level} {grid.title}", "", *note, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def markdown_cell(cell: Cell) -> str:
+    """Keep a cell on its line and in its column."""
+    text = cell.text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return f"**{text}**" if cell.best and text else text
+
+
+def latex(content: Content) -> str:
+    """All tables for a paper, each scaled to the width of the page; needs the packages booktabs and graphicx."""
+    lines = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.", *latex_grid(run_grid(content), "")]
+    for section in content.sections:
+        for grid in grids(section):
+            lines += latex_grid(grid, section.statement)
+    if content.errors:
+        lines += latex_grid(error_grid(content), "")
+    return "\n".join(lines)
+
+
+def latex_grid(grid: Grid, statement: str) -> list[str]:
+    """One table environment; the protocol stands in its caption."""
+    caption = " ".join(f"{part.rstrip('.')}." for part in (grid.title, grid.note, statement) if part)
+    kinds = [latex_column([row[place] for row in grid.rows]) for place in range(len(grid.header))]
+    rows = [" & ".join(latex_cell(cell) for cell in row) + r" \\" for row in grid.rows]
+    return [
+        r"\begin{table*}",
+        rf"\caption{{{latex_text(caption)}}}",
+        r"\resizebox{\textwidth}{!}{%",
+        rf"\begin{{tabular}}{{{''.join(kinds)}}}",
+        r"\toprule",
+        " & ".join(map(latex_text, grid.header)) + r" \\",
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table*}",
+        "",
+    ]
+
+
+def latex_column(cells: Sequence[Cell]) -> str:
+    """Numbers stand right, texts left, long texts in lines of 8 cm."""
+    if any(not math.isnan(cell.value) for cell in cells):
+        return "r"
+    return "p{8cm}" if any(len(cell.text) > LONG_TEXT for cell in cells) else "l"
+
+
+def latex_cell(cell: Cell) -> str:
+    """Escape a cell; the best of a column is bold."""
+    text = latex_text(cell.text)
+    return rf"\textbf{{{text}}}" if cell.best and text else text
+
+
+def latex_text(text: str) -> str:
+    """Escape what LaTeX would read as markup."""
+    return "".join(LATEX.get(char, char) for char in text.replace("\n", " "))
+
+
+def csv_text(content: Content) -> str:
+    """All estimates in long form, at full precision: a line per protocol, group, run and metric."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(csv_lines(content))
+    return file.getvalue()
+
+
+def csv_lines(content: Content) -> Iterator[dict[str, object]]:
+    """The lines of ``csv_text``; a value that does not exist is empty."""
+    for section in content.sections:
+        for table in section.tables:
+            for line in table.lines:
+                for key, estimate in line.estimates.items():
+                    found: dict[str, object] = {
+                        "protocol": section.protocol,
+                        "kind": table.kind,
+                        "group": table.group,
+                        "run": line.run,
+                        "images": line.count,
+                        "metric": key,
+                        "mean": estimate.mean,
+                        "low": estimate.low,
+                        "high": estimate.high,
+                    }
+                    comparison = line.comparisons.get(key)
+                    if comparison is not None:
+                        gain = comparison.gain
+                        found |= {"baseline": table.baseline, "pairs": gain.count, "better": comparison.better}
+                        found |= {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+                        found |= {"p": comparison.p, "p_holm": comparison.adjusted}
+                    yield {name: "" if value != value else value for name, value in found.items()}
