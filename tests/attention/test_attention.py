@@ -1,0 +1,140 @@
+import pytest
+import torch
+import torch.nn.functional as functional
+
+from diffharmon.attention.processor import MapTape, RuleProcessor
+from diffharmon.attention.site import parse_site
+from diffharmon.types import AttentionRule, Site
+
+REPLACE = (AttentionRule("cross", "replace"), AttentionRule("self", "replace"))
+
+
+@pytest.fixture
+def inputs(backbone):
+    torch.manual_seed(1)
+    text = backbone.embed(["cat dim", "cat bright", "dog warm"])
+    return torch.randn(3, 4, 16, 16), text
+
+
+def predict(backbone, inputs, rules=(), sources=(), step=2):
+    with torch.no_grad(), backbone.attention(rules, sources) as tape:
+        tape.step = step
+        return backbone.predict(inputs[0], step, inputs[1])
+
+
+def stock(backbone, inputs, step=2):
+    with torch.no_grad():
+        return backbone.predict(inputs[0], step, inputs[1])
+
+
+def test_sites_are_read_from_names():
+    name = "up_blocks.1.attentions.0.transformer_blocks.0.attn2.processor"
+    assert parse_site(name) == Site(name, "up", "cross")
+    assert parse_site("mid_block.attentions.0.transformer_blocks.0.attn1.processor").kind == "self"
+    with pytest.raises(ValueError, match="conv_in"):
+        parse_site("conv_in.processor")
+
+
+def test_neutral_rules_equal_the_stock_processor(backbone, inputs):
+    neutral = predict(backbone, inputs, (*REPLACE, AttentionRule("cross", "record")), sources=(0, 1, 2))
+    torch.testing.assert_close(neutral, stock(backbone, inputs), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", REPLACE)
+def test_replacing_changes_only_the_rows_it_names(backbone, inputs, rule):
+    changed, before = predict(backbone, inputs, [rule], sources=(0, 0, 2)), stock(backbone, inputs)
+    torch.testing.assert_close(changed[[0, 2]], before[[0, 2]], atol=1e-6, rtol=1e-5)
+    assert (changed[1] - before[1]).abs().max() > 1e-4
+
+
+def test_equal_texts_and_latents_give_equal_rows_under_replacement(backbone, inputs):
+    latents, text = inputs[0][[0, 0]], inputs[1][[0, 0]]
+    first, second = predict(backbone, (latents, text), REPLACE, sources=(0, 0))
+    torch.testing.assert_close(first, second)
+
+
+def test_gathering_queries_and_keys_is_copying_the_map():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 3, 9, 4), torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
+    site = Site("down_blocks.0.attn2", "down", "cross")
+    processor = RuleProcessor(site, [AttentionRule("cross", "replace")], MapTape(steps=1, sources=(0, 0)))
+    map_of_first = (query[0] @ key[0].transpose(-1, -2) * 0.5).softmax(dim=-1)
+    torch.testing.assert_close(processor.attend(query, key, value, 0.5)[1], map_of_first @ value[1])
+    plain = functional.scaled_dot_product_attention(query, key, value, scale=0.5)
+    torch.testing.assert_close(processor.attend(query, key, value, 0.5)[0], plain[0])
+
+
+@pytest.mark.parametrize(("start", "end", "acting"), [(0.0, 1.0, range(5)), (0.4, 0.8, (2, 3)), (0.0, 0.2, (0,))])
+def test_rules_act_between_their_fractions_of_the_steps(backbone, inputs, start, end, acting):
+    rule = AttentionRule("self", "replace", start=start, end=end)
+    for step in range(5):
+        moved = predict(backbone, inputs, [rule], (0, 0, 2), step)[1] - stock(backbone, inputs, step)[1]
+        assert (moved.abs().max() > 1e-4) == (step in acting)
+
+
+def test_rules_act_only_at_their_places(backbone, inputs):
+    whole = predict(backbone, inputs, [AttentionRule("self", "replace")], (0, 0, 2))
+    up = predict(backbone, inputs, [AttentionRule("self", "replace", places=("up",))], (0, 0, 2))
+    assert (whole - up).abs().max() > 1e-5
+
+
+def fail_unless_changed(backbone, before):
+    now = backbone.unet.attn_processors
+    if any(now[name] is not before[name] for name in before):
+        raise RuntimeError("planned")
+
+
+def test_processors_are_the_same_objects_again_also_after_an_error(backbone):
+    before = dict(backbone.unet.attn_processors)
+    with pytest.raises(RuntimeError, match="planned"), backbone.attention(REPLACE, (0, 0)):
+        fail_unless_changed(backbone, before)
+    after = backbone.unet.attn_processors
+    assert all(after[name] is before[name] for name in before)
+
+
+def test_a_rule_that_matches_no_layer_is_refused(backbone):
+    with (
+        pytest.raises(ValueError, match="matches no layer"),
+        backbone.attention([AttentionRule("cross", "record", ())]),
+    ):
+        pass
+    before = backbone.unet.attn_processors
+    assert not any(isinstance(processor, RuleProcessor) for processor in before.values())
+
+
+def test_replacing_without_sources_is_refused(backbone):
+    with pytest.raises(ValueError, match="source row"), backbone.attention(REPLACE):
+        pass
+
+
+def test_recorded_maps_are_probabilities_of_the_asked_resolution(backbone, inputs):
+    for side in (16, 8):
+        with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=side * side)]) as tape:
+            backbone.predict(inputs[0], 0, inputs[1])
+            maps = tape.maps()
+        assert maps.shape == (3, side * side, inputs[1].shape[1])
+        torch.testing.assert_close(maps.sum(dim=-1), torch.ones(3, side * side))
+
+
+def test_no_layer_of_the_asked_resolution_is_an_error_that_names_what_there_is(backbone, inputs):
+    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=7)]) as tape:
+        backbone.predict(inputs[0], 0, inputs[1])
+        with pytest.raises(ValueError, match=r"\[8, 16\]"):
+            tape.maps()
+
+
+def test_a_new_call_overwrites_what_was_recorded(backbone, inputs):
+    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record")]) as tape:
+        backbone.predict(inputs[0], 0, inputs[1])
+        first = {name: maps.clone() for name, maps in tape.recorded.items()}
+        backbone.predict(inputs[0] * 2, 0, inputs[1])
+    assert first.keys() == tape.recorded.keys()
+    assert all(not torch.equal(first[name], tape.recorded[name]) for name in first)
+
+
+def test_gradients_reach_the_text_through_recorded_maps(backbone, inputs):
+    text = inputs[1].detach().clone().requires_grad_()
+    with backbone.attention([AttentionRule("cross", "record", queries=64)]) as tape:
+        backbone.predict(inputs[0], 0, text)
+        (gradient,) = torch.autograd.grad(tape.maps()[:, :, 1].sum(), [text])
+    assert gradient.abs().max() > 0

@@ -1,0 +1,157 @@
+"""What several test files share: a toy Stable Diffusion folder with its own tokenizer, and a toy photo composite."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from diffharmon.backbone.stable_diffusion import StableDiffusion
+from diffharmon.structure.pidinet_network import PiDiNetNetwork
+from diffharmon.types import Composite, Description
+
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden tensors, sample data and weights that stand beside the checkout, where they exist."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the shared folder with golden tensors and sample photos is not at {SHARED}")
+    return SHARED
+
+
+def write_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write a CLIP tokenizer that knows ``WORDS`` as single tokens and splits others into letters."""
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["<|startoftext|>", "<|endoftext|>", "!", *letters, *(letter + "</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in WORDS:
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            merge = f"{pieces[0]} {pieces[1]}"
+            if merge not in merges:
+                merges.append(merge)
+                vocabulary.append(pieces[0] + pieces[1])
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+    unique = list(dict.fromkeys(vocabulary))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(unique)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    return CLIPTokenizer.from_pretrained(
+        folder, model_max_length=12, pad_token="!", bos_token="<|startoftext|>", eos_token="<|endoftext|>"
+    )
+
+
+def write_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+    """Write a random Stable Diffusion folder: 16 x 16 latents of 64-px images, attention at two resolutions."""
+    torch.manual_seed(seed)
+    tokenizer = write_tokenizer(folder / "written_tokenizer")
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=12,
+            bos_token_id=0,
+            eos_token_id=1,
+        )
+    )
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=2,
+    )
+    # Without training a UNet is no noise predictor; damped it at least inverts well.
+    nn.init.normal_(unet.conv_out.weight, std=0.02)
+    vae = AutoencoderKL(
+        block_out_channels=(4, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=2,
+        latent_channels=4,
+        sample_size=64,
+    )
+    scheduler_class = PNDMScheduler if prediction_type == "epsilon" else DDIMScheduler
+    scheduler = scheduler_class(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction_type,
+        **({"skip_prk_steps": True} if prediction_type == "epsilon" else {}),
+    )
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory) -> Path:
+    """A toy Stable Diffusion folder that predicts noise, with the PNDM scheduler that Stable Diffusion 2 names."""
+    return write_pipeline(tmp_path_factory.mktemp("epsilon"))
+
+
+@pytest.fixture(scope="session")
+def velocity_folder(tmp_path_factory) -> Path:
+    """A toy Stable Diffusion folder that predicts velocity."""
+    return write_pipeline(tmp_path_factory.mktemp("velocity"), "v_prediction")
+
+
+@pytest.fixture(scope="session")
+def backbone(pipeline_folder) -> StableDiffusion:
+    """The toy model with five steps; tests leave it as they found it."""
+    return StableDiffusion(str(pipeline_folder), size=64, steps=5)
+
+
+@pytest.fixture
+def description() -> Description:
+    """Two words against one."""
+    return Description("cat", ("dim", "cold"), ("bright",), "test")
+
+
+@pytest.fixture
+def composite() -> Composite:
+    """A smooth toy photo, wider than high, with an off-centre foreground that is darker than it was."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 72), indexing="ij")
+    real = torch.stack([rows, columns, (rows + columns) / 2]) * 0.8 + 0.1
+    mask = ((rows - 0.4) ** 2 + (columns - 0.6) ** 2 < 0.08).float()[None]
+    return Composite("toy", "test", torch.where(mask > 0, real * 0.5, real), mask, real)
+
+
+@pytest.fixture(scope="session")
+def toy_pidinet(tmp_path_factory) -> Path:
+    """A random PiDiNet checkpoint of the published format."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("pidinet") / "random.pth"
+    state = {f"module.{name}": value for name, value in PiDiNetNetwork(8, 4).state_dict().items()}
+    torch.save({"epoch": 0, "state_dict": state}, path)
+    return path

@@ -1,0 +1,187 @@
+"""The loop's decisions: a table of histories, and the recorded behaviour of the public code."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffharmon.errors import InputError
+from diffharmon.evaluator.policy import Again, Move, Policy, Redescribe, Stop, Trial, decide
+
+COMPOSITE = Trial(-1, -1, 0.5)
+
+
+def history(*scores: float, description: int = 0, composite: float = 0.5) -> list[Trial]:
+    return [Trial(-1, -1, composite), *(Trial(index, description, score) for index, score in enumerate(scores))]
+
+
+def first(options):
+    return options[0]
+
+
+def play(scores, known, policy, choose=first, composite=-1.0):
+    """Run the loop on scripted scores; return moves, trials and how the trial images descend from each other."""
+    trials, starts, moves = [Trial(-1, -1, composite)], [None], []
+    count, iteration = known, 0
+    remaining = iter(scores)
+    while True:
+        move = decide(trials, count, policy, choose)
+        moves.append(move)
+        if isinstance(move, Stop):
+            return moves, trials, starts
+        description = move.description
+        if description is None:
+            description, count = count, count + 1
+        iteration = 0 if len(trials) <= known else trials[-1].iteration + 1
+        trials.append(Trial(iteration, description, next(remaining)))
+        starts.append(move.start)
+
+
+TABLE = [
+    # nothing tried yet
+    ([COMPOSITE], 1, Policy(), Again(0, 0)),
+    ([COMPOSITE], 3, Policy(), Again(0, 0)),
+    # every description is tried on the composite first
+    ([*history(0.9)], 3, Policy(), Again(0, 1)),
+    ([*history(0.9), Trial(0, 1, 0.1)], 3, Policy(), Again(0, 2)),
+    # the best of them goes on; ties go to the first
+    ([*history(0.6), Trial(0, 1, 0.9), Trial(0, 2, 0.7)], 3, Policy(), Again(2, 1)),
+    ([*history(0.9), Trial(0, 1, 0.9)], 2, Policy(ties="last"), Again(1, 0)),
+    # rising, one drop, drop then equal, equal: go on
+    (history(0.6, 0.7), 1, Policy(), Again(2, 0)),
+    (history(0.6, 0.5), 1, Policy(), Again(2, 0)),
+    (history(0.6, 0.5, 0.5), 1, Policy(), Again(3, 0)),
+    (history(0.6, 0.6, 0.6), 1, Policy(), Again(3, 0)),
+    # two drops: back to the image before them, and another description
+    (
+        [*history(0.6, composite=0.1), Trial(0, 1, 0.5), Trial(1, 0, 0.5), Trial(2, 0, 0.4)],
+        2,
+        Policy(),
+        Redescribe(1, 1),
+    ),
+    (history(0.5, 0.6, 0.5, 0.4), 1, Policy(redescribe="new"), Redescribe(2, None)),
+    # ... unless there is none, or switching is off
+    (history(0.6, 0.5, 0.4), 1, Policy(), Stop(1, "the score fell 2 times in a row and there is no other description")),
+    (
+        history(0.6, 0.5, 0.4),
+        1,
+        Policy(restarts=0, redescribe="new"),
+        Stop(1, "the score fell 2 times in a row after 0 of 0 switches of description"),
+    ),
+    # a drop across a switch does not count; two drops after it do
+    ([*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5)], 2, Policy(redescribe="new"), Again(5, 1)),
+    (
+        [*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5), Trial(5, 1, 0.4)],
+        2,
+        Policy(redescribe="new"),
+        Stop(1, "the score fell 2 times in a row after 1 of 1 switches of description"),
+    ),
+    (
+        [*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5), Trial(5, 1, 0.4)],
+        2,
+        Policy(redescribe="new", restarts=2),
+        Redescribe(4, None),
+    ),
+    # patience
+    (history(0.6, 0.5), 1, Policy(patience=1, redescribe="new"), Redescribe(1, None)),
+    (history(0.6, 0.5, 0.4), 1, Policy(patience=3), Again(3, 0)),
+    # the end: best of everything, with or without the composite
+    (history(0.4, 0.3), 1, Policy(iterations=2), Stop(0, "all 2 iterations done")),
+    (history(0.4, 0.3), 1, Policy(iterations=2, include_composite=False), Stop(1, "all 2 iterations done")),
+    (history(0.5, 0.5), 1, Policy(iterations=2), Stop(0, "all 2 iterations done")),
+    (history(0.5, 0.5), 1, Policy(iterations=2, ties="last"), Stop(2, "all 2 iterations done")),
+    (history(0.5, 0.7, 0.7), 1, Policy(iterations=3), Stop(2, "all 3 iterations done")),
+    ([*history(0.6), Trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "all 1 iterations done")),
+]
+
+
+@pytest.mark.parametrize(("trials", "known", "policy", "move"), TABLE)
+def test_table(trials, known, policy, move):
+    assert decide(trials, known, policy, first) == move
+
+
+def recorded(shared):
+    return json.loads((shared / "parity" / "evaluator_trace.json").read_text())
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_every_decision_of_the_public_code_is_reproduced(shared, number):
+    traces = recorded(shared)
+    assert len(traces) == 6
+    trace = traces[number]
+    runs = [(int(event[1][2:]), *event[4:]) for event in trace["events"] if event[0] == "run"]
+    inverted = [event[2] for event in trace["events"] if event[0] == "invert"]
+    choices = iter([event for event in trace["events"] if event[0] == "random.choice"])
+    greys = [trace["start_grey"]]
+
+    def choose(options):
+        _, offered, chosen = next(choices)
+        assert list(options) == offered
+        return chosen
+
+    policy = Policy(iterations=trace["iterations"], include_composite=False)
+    moves, trials, starts = play(trace["scores"], trace["prompts"], policy, choose)
+    greys += [run[-1] for run in runs]
+    assert [trial.description for trial in trials[1:]] == [run[0] for run in runs]
+    assert [greys[start] for start in starts[1:]] == inverted
+    assert greys[moves[-1].best] == trace["final_grey"]
+    assert next(choices, None) is None
+
+
+def test_unjudged_images_all_run_and_the_last_wins():
+    moves, trials, _ = play([0.0] * 9, 1, Policy(iterations=4, ties="last"), composite=0.0)
+    assert [trial.iteration for trial in trials] == [-1, 0, 1, 2, 3]
+    assert moves[-1].best == 4
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=40, max_size=40),
+    st.integers(1, 4),
+    st.builds(
+        Policy,
+        iterations=st.integers(1, 12),
+        patience=st.integers(1, 3),
+        restarts=st.integers(0, 3),
+        redescribe=st.sampled_from(["known", "new"]),
+        include_composite=st.booleans(),
+        ties=st.sampled_from(["first", "last"]),
+    ),
+)
+def test_any_loop_ends_with_its_best_trial(scores, known, policy):
+    moves, trials, starts = play(scores, known, policy, random.Random(0).choice, composite=0.5)
+    assert trials[-1].iteration < policy.iterations
+    assert sum(isinstance(move, Redescribe) for move in moves) <= policy.restarts
+    assert all(start < index for index, start in enumerate(starts) if start is not None)
+    candidates = trials if policy.include_composite else trials[1:]
+    assert trials[moves[-1].best].score == max(trial.score for trial in candidates)
+
+
+def test_the_same_history_gives_the_same_move():
+    trials = [*history(0.6, composite=0.1), Trial(0, 1, 0.5), Trial(0, 2, 0.4), Trial(1, 0, 0.5), Trial(2, 0, 0.4)]
+    moves: set[Move] = {decide(trials, 3, Policy(), random.Random(7).choice) for _ in range(5)}
+    assert len(moves) == 1
+    assert next(iter(moves)).description in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("trials", "known", "message"),
+    [
+        ([], 1, "untouched composite"),
+        ([Trial(0, 0, 0.5)], 1, "untouched composite"),
+        ([COMPOSITE, COMPOSITE], 1, "untouched composite"),
+        ([COMPOSITE], 0, "0 descriptions"),
+        (history(float("nan")), 1, "score of iteration 0 is nan"),
+        (history(0.5, composite=float("inf")), 1, "iteration -1 is inf"),
+    ],
+)
+def test_impossible_histories_are_refused(trials, known, message):
+    with pytest.raises(InputError, match=message):
+        decide(trials, known, Policy(), first)
+
+
+@pytest.mark.parametrize("options", [{"iterations": 0}, {"patience": 0}, {"restarts": -1}])
+def test_policies_that_cannot_act_are_refused(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        Policy(**options)

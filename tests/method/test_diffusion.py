@@ -1,0 +1,222 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diffharmon.describer.fixed import Fixed
+from diffharmon.embedding.null_text import NullText
+from diffharmon.embedding.text_refine import TextRefine
+from diffharmon.errors import DescriberError, InputError
+from diffharmon.evaluator.policy import Policy
+from diffharmon.evaluator.unjudged import Unjudged
+from diffharmon.method.diffusion import Diffusion
+from diffharmon.recomposer.detail import Detail
+from diffharmon.recomposer.paste import Paste
+from diffharmon.structure.anchor import Anchor
+from diffharmon.structure.attention import CrossAttention, SelfAttention
+from diffharmon.structure.sobel import Sobel
+from diffharmon.types import Description, Score, ignore
+
+
+class Darkness:
+    """A real, if simple, judge: dark foregrounds are better."""
+
+    def score(self, image, mask, description):
+        return Score(-float((image * mask).sum() / (3 * mask.sum())))
+
+
+class Twice:
+    """Describes once like this, then like that."""
+
+    def describe(self, composite, previous=()):
+        words = ("dim",) if not previous else ("warm",)
+        return Description("cat", words, ("bright",), "twice")
+
+
+def method(backbone, **changes):
+    parts = {
+        "describer": Fixed("cat", "dim cold", "bright"),
+        "backbone": backbone,
+        "embedding": {},
+        "structure": {"cross_attention": CrossAttention(), "self_attention": SelfAttention()},
+        "recomposer": Paste(),
+        "evaluator": Unjudged(),
+        "policy": Policy(iterations=1, ties="last"),
+        "guidance": 2.5,
+    }
+    return Diffusion(**{**parts, **changes})
+
+
+@pytest.fixture
+def paper(backbone):
+    return method(
+        backbone,
+        embedding={"text": TextRefine(divisor=8), "null": NullText(guidance=2.5, updates_every=3)},
+        structure={
+            "cross_attention": CrossAttention(),
+            "self_attention": SelfAttention(),
+            "sobel": Sobel(),
+            "anchor": None,
+        },
+        policy=Policy(iterations=2, ties="last"),
+    )
+
+
+def test_the_whole_method_runs_at_full_size_and_leaves_the_background(paper, composite):
+    outcome = paper.harmonize(composite, ignore)
+    image = outcome.best.image
+    assert image.shape == composite.image.shape
+    background = (composite.mask == 0).expand(3, -1, -1)
+    assert torch.equal(image[background], composite.image[background])
+    assert not torch.equal(image, composite.image)
+    assert image.isfinite().all()
+    assert [attempt.iteration for attempt in outcome.attempts] == [-1, 0, 1]
+    assert set(outcome.best.words) == {"foreground dim", "foreground cold", "background bright"}
+
+
+def test_the_same_seed_gives_the_same_image_byte_for_byte(backbone, composite):
+    sampled = method(backbone, sample_posterior=True, seed=5)
+    first, second = (sampled.harmonize(composite, ignore).best.image for _ in range(2))
+    other = method(backbone, sample_posterior=True, seed=6).harmonize(composite, ignore).best.image
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert sampled.image_seed("a") != sampled.image_seed("b")
+    assert method(backbone, seed_by_name=False, seed=5).image_seed("a") == 5
+
+
+def test_the_ground_truth_is_never_seen(backbone, composite):
+    class Watching(Fixed):
+        def describe(self, composite, previous=()):
+            assert composite.real is None
+            return super().describe(composite, previous)
+
+    watched = method(backbone, describer=Watching("cat", "dim", "bright"))
+    blind = watched.harmonize(replace(composite, real=None), ignore)
+    assert torch.equal(watched.harmonize(composite, ignore).best.image, blind.best.image)
+
+
+def test_the_input_is_not_written_to(paper, composite):
+    before = composite.image.clone(), composite.mask.clone()
+    paper.harmonize(composite, ignore)
+    assert torch.equal(composite.image, before[0])
+    assert torch.equal(composite.mask, before[1])
+
+
+def test_each_iteration_starts_from_the_former_result(backbone, composite):
+    seen = []
+
+    class Recording(Paste):
+        def recompose(self, composite, current, edited):
+            seen.append(current)
+            return super().recompose(composite, current, edited)
+
+    twice = method(backbone, recomposer=Recording(), policy=Policy(iterations=3, ties="last"))
+    outcome = twice.harmonize(composite, ignore)
+    assert seen[0] is outcome.attempts[0].image
+    assert seen[1] is outcome.attempts[1].image
+    assert seen[2] is outcome.attempts[2].image
+
+
+def test_the_untouched_composite_wins_when_everything_is_worse(backbone, composite):
+    class Worse(Darkness):
+        def score(self, image, mask, description):
+            return Score(1.0 if torch.equal(image, composite.image) else 0.0)
+
+    outcome = method(backbone, evaluator=Worse(), policy=Policy(iterations=2)).harmonize(composite, ignore)
+    assert outcome.best.iteration == -1
+    assert torch.equal(outcome.best.image, composite.image)
+
+
+def test_several_descriptions_are_tried_first_and_equal_ones_once(backbone, composite):
+    tried = method(backbone, describer=Twice(), evaluator=Darkness(), descriptions=3, policy=Policy(iterations=2))
+    outcome = tried.harmonize(composite, ignore)
+    assert [attempt.iteration for attempt in outcome.attempts] == [-1, 0, 0, 1]
+    words = [attempt.description.foreground for attempt in outcome.attempts[1:3]]
+    assert words == [("dim",), ("warm",)]
+
+
+def test_a_describer_that_fails_later_loses_no_attempt(backbone, composite):
+    class Once(Twice):
+        def describe(self, composite, previous=()):
+            if any(attempt.iteration >= 0 for attempt in previous):
+                raise DescriberError("the service is gone")
+            return super().describe(composite)
+
+    class Falling(Darkness):
+        """Every later image is judged worse."""
+
+        scores = iter([0.9, 0.8, 0.7, 0.6, 0.5])
+
+        def score(self, image, mask, description):
+            return Score(next(self.scores))
+
+    policy = Policy(iterations=9, redescribe="new", include_composite=False)
+    outcome = method(backbone, describer=Once(), evaluator=Falling(), policy=policy).harmonize(composite, ignore)
+    assert outcome.reason == "no other description: the service is gone"
+    assert [attempt.iteration for attempt in outcome.attempts] == [-1, 0, 1, 2]
+    assert outcome.best.iteration == 0
+
+
+def test_only_the_first_words_count_where_asked(backbone, composite):
+    single = method(backbone, words=1).harmonize(composite, ignore).best.description
+    assert single.foreground == ("dim",)
+
+
+def test_at_model_resolution_everything_is_square(backbone, composite):
+    squashed = method(backbone, resolution="model", truncate=True).harmonize(composite, ignore).best.image
+    assert squashed.shape == (3, 64, 64)
+    levels = squashed * 255
+    torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+
+
+def test_structure_of_the_composite_or_of_the_current_image(backbone, composite):
+    images = {}
+    for source in ("composite", "current"):
+        chosen = method(
+            backbone,
+            embedding={"null": NullText(guidance=2.5)},
+            structure={"sobel": Sobel(weight=100.0)},
+            structure_from=source,
+            policy=Policy(iterations=2, ties="last"),
+        )
+        images[source] = [attempt.image for attempt in chosen.harmonize(composite, ignore).attempts]
+    assert torch.equal(images["composite"][1], images["current"][1])
+    assert not torch.equal(images["composite"][2], images["current"][2])
+
+
+def test_costs_are_counted_by_stage(paper, composite):
+    costs = paper.harmonize(composite, ignore).costs
+    calls = {stage: cost.unet_calls for stage, cost in costs.items()}
+    updates = 1 + 1 + 1 + 2 + 2
+    assert calls["inversion"] == 2 * 5
+    assert calls["text"] == 2 * 2 * 5
+    assert calls["null"] == 2 * (5 + updates + 5)
+    assert calls["edit"] == 2 * (5 + 1)  # one more for the words' attention maps
+    assert costs["edit"].unet_samples == 2 * (5 * 4 + 2)
+    assert calls["evaluate"] == calls["recompose"] == 0
+    assert all(cost.seconds >= 0 for cost in costs.values())
+
+
+def test_an_anchor_makes_the_source_branch_the_photo(backbone, composite):
+    pinned = method(backbone, structure={"anchor": Anchor()}, recomposer=Detail())
+    outcome = pinned.harmonize(composite, ignore)
+    with torch.no_grad():
+        expected = backbone.decode(backbone.encode(outcome.best.edited.source_image[None]))[0].clamp(0, 1)
+    torch.testing.assert_close(outcome.best.edited.source, expected)
+
+
+@pytest.mark.parametrize(("foreground", "background"), [("", "bright"), ("dim", "")])
+def test_a_description_without_condition_words_is_refused(backbone, composite, foreground, background):
+    class Silent:
+        def describe(self, composite, previous=()):
+            return Description("cat", tuple(foreground.split()), tuple(background.split()))
+
+    with pytest.raises(InputError, match="no condition words"):
+        method(backbone, describer=Silent()).harmonize(composite, ignore)
+
+
+def test_a_foreground_that_vanishes_is_refused(backbone, composite):
+    speck = torch.zeros_like(composite.mask)
+    speck[0, 0, 0] = 1
+    with pytest.raises(InputError, match="vanishes"):
+        method(backbone).harmonize(replace(composite, mask=speck), ignore)

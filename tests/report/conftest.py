@@ -1,0 +1,121 @@
+"""Run folders made by the writer that real runs use, from rows and pictures of a toy study."""
+
+from functools import cache
+from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+
+from diffharmon import results
+from diffharmon.images import write_image
+from diffharmon.panels import comparison
+
+SOURCES = ("HCOCO", "HFlickr")
+PROTOCOL: dict = {
+    "_target_": "diffharmon.metrics.MetricProtocol",
+    "name": "ihd256",
+    "size": 256,
+    "filter": "bicubic",
+    "threshold": 127 / 255,
+    "peak_range": "fixed",
+}
+
+
+def row_of(index, gain, config="c0", samples=40):
+    before = 20.0 + index % 5
+    return {
+        "name": f"photo_{index}",
+        "source": SOURCES[index % 2],
+        "config": config,
+        "status": "ok",
+        "seed": 0,
+        "score": 0.5,
+        "reason": "all iterations done",
+        "iterations": 1,
+        "seconds": 1.5,
+        "unet_calls": samples // 2,
+        "unet_samples": samples,
+        "protocol": "ihd256",
+        "psnr": before + gain,
+        "mse": 100 - gain,
+        "fmse": 900 - 10 * gain,
+        "fpsnr": before - 3 + gain,
+        "ssim": 0.9 + 0.001 * index,
+        "fssim": 0.8 + 0.0013 * index,
+        "fciede2000": 9 - gain,
+        "area": (0.02, 0.1, 0.4)[index % 3],
+        "composite_psnr": before,
+        "composite_mse": 100.0,
+        "composite_fmse": 900.0,
+        "composite_fpsnr": before - 3,
+        "composite_ssim": 0.88,
+        "composite_fssim": 0.75,
+        "composite_fciede2000": 9.0,
+    }
+
+
+def run_of(folder, rows, overrides=(), name="study", pictures=True):
+    config = {"name": name, "seed": 0, "metrics": PROTOCOL}
+    results.write_json(folder / "run.json", {"config": config, "config_hash": "c0"})
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in overrides))
+    for row in rows:
+        results.append_row(folder / "rows-rank0.jsonl", row)
+        if pictures and row["status"] == "ok":
+            place = folder / results.safe_name(row["name"])
+            place.mkdir(exist_ok=True)
+            (place / "comparison.png").write_bytes(strip())
+    return folder
+
+
+@cache
+def strip() -> bytes:
+    """The comparison strip of all toy images: a composite whose foreground is darkened, and what became of it."""
+    rng = np.random.default_rng(0)
+    real = torch.from_numpy(rng.random((3, 6, 8))).float().repeat_interleave(12, 1).repeat_interleave(12, 2)
+    mask = torch.zeros(1, 72, 96)
+    mask[:, 20:60, 30:70] = 1
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "comparison.png"
+        write_image(path, comparison(real * (1 - 0.6 * mask), real * (1 - 0.2 * mask), mask, real))
+        return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory) -> Path:
+    """Three jobs over twelve images, one with two failed images, and a job that left nothing; not to be changed."""
+    rng = np.random.default_rng(1)
+    folder = tmp_path_factory.mktemp("study") / "sweep"
+    weak = [row_of(i, float(g), "c0", 20) for i, g in enumerate(rng.normal(0, 1, 12))]
+    strong = [row_of(i, float(g), "c1", 200) for i, g in enumerate(rng.normal(3, 0.5, 12))]
+    failed = {"source": "HCOCO", "config": "c2", "status": "error", "error": "InputError: </script> a|b_c & 50 %"}
+    partial = [*strong[:10], *({"name": f"photo_{i}", **failed} for i in (10, 11))]
+    shared = ("dataset=mini", "name=study")
+    run_of(folder / "0", weak, (*shared, "structure=none"))
+    run_of(folder / "1", strong, (*shared, "structure=paper"))
+    run_of(folder / "2", partial, (*shared, "structure=sobel"), pictures=False)
+    dead = folder / "10" / ".hydra"
+    dead.mkdir(parents=True)
+    (dead / "overrides.yaml").write_text("- dataset=mini\n- structure=broken\n")
+    return folder
+
+
+@pytest.fixture
+def own_sweep(sweep, tmp_path) -> Path:
+    """The same sweep, to be changed."""
+    return Path(copytree(sweep, tmp_path / "sweep"))
+
+
+@pytest.fixture
+def make_row():
+    """Make the row of one image from its number and its gain."""
+    return row_of
+
+
+@pytest.fixture
+def write_run():
+    """Write a run's folder from rows."""
+    return run_of

@@ -1,0 +1,106 @@
+"""Attention rules, anchor, the merging of parts, and the configuration's choices."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from diffharmon.errors import InputError
+from diffharmon.protocols import StructurePreserver
+from diffharmon.structure.anchor import Anchor
+from diffharmon.structure.attention import CrossAttention, SelfAttention
+from diffharmon.structure.combine import combine
+from diffharmon.structure.sobel import Sobel
+from diffharmon.types import AttentionRule, Composite
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+SLOTS = {"cross_attention", "self_attention", "sobel", "pidinet", "anchor"}
+CHOICES = {
+    "paper": SLOTS - {"anchor"},
+    "sobel": SLOTS - {"anchor", "pidinet"},
+    "pidinet": SLOTS - {"anchor", "sobel"},
+    "attention": {"cross_attention", "self_attention"},
+    "anchor": {"cross_attention", "self_attention", "anchor"},
+    "none": set(),
+}
+
+
+@pytest.fixture
+def photo() -> Composite:
+    mask = torch.zeros(1, 24, 32)
+    mask[:, 4:20, 8:24] = 1
+    return Composite("noise", "test", torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0)), mask)
+
+
+def test_rules_carry_their_options(photo):
+    part = SelfAttention(start=0.5, end=0.75, places=["up"], queries=64)
+    assert part.guide(photo, 32).rules == (AttentionRule("self", "replace", ("up",), 0.5, 0.75, 64),)
+    (rule,) = CrossAttention().guide(photo, 32).rules
+    assert rule == AttentionRule("cross", "replace")
+    assert all(rule.active(step, 10) for step in range(10))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"start": 0.5, "end": 0.5}, {"start": -0.1}, {"end": 1.1}, {"places": []}, {"places": ["top"]}, {"queries": -1}],
+)
+@pytest.mark.parametrize("part", [CrossAttention, SelfAttention])
+def test_rules_that_cannot_act_are_refused(part, options):
+    with pytest.raises(InputError, match="-attention"):
+        part(**options)
+
+
+def test_combine_merges_losses_rules_and_anchor(photo):
+    parts = {"cross": CrossAttention(), "self": SelfAttention(end=0.5), "edges": Sobel(), "anchor": Anchor(0.25)}
+    guide = combine(parts, photo, 32)
+    assert list(guide.losses) == ["sobel"]
+    assert [rule.kind for rule in guide.rules] == ["cross", "self"]
+    assert guide.anchor == 0.25
+    image = torch.rand(1, 3, 32, 32)
+    assert guide.losses["sobel"](image) == Sobel().guide(photo, 32).losses["sobel"](image)
+
+
+def test_combine_of_nothing_is_an_empty_guide(photo):
+    guide = combine({}, photo, 32)
+    assert (dict(guide.losses), guide.rules, guide.anchor) == ({}, (), None)
+
+
+def test_two_losses_of_one_name_are_refused(photo):
+    with pytest.raises(InputError, match="'first' and 'second' both give a loss named 'sobel'"):
+        combine({"first": Sobel(), "second": Sobel(2.0)}, photo, 32)
+
+
+def test_two_anchors_and_a_carry_outside_the_unit_interval_are_refused(photo):
+    with pytest.raises(InputError, match="anchor"):
+        combine({"first": Anchor(), "second": Anchor(0.5)}, photo, 32)
+    with pytest.raises(InputError, match="carry"):
+        Anchor(1.5)
+
+
+@pytest.mark.parametrize("choice", sorted(CHOICES))
+def test_every_choice_has_every_slot(choice, monkeypatch):
+    monkeypatch.delenv("PIDINET_WEIGHTS", raising=False)
+    with initialize_config_dir(str(CONF), version_base=None):
+        composed = compose(None, [f"+structure={choice}", "+prior.anchor_carry=0.0"])
+    config = OmegaConf.to_container(composed, resolve=True)["structure"]
+    assert set(config) == SLOTS
+    assert {slot for slot, value in config.items() if value is not None} == CHOICES[choice]
+
+
+def test_choices_are_all_listed():
+    assert {path.stem for path in (CONF / "structure").glob("*.yaml")} == set(CHOICES)
+    assert {path.stem for path in (CONF / "structure" / "part").glob("*.yaml")} == SLOTS
+
+
+@pytest.mark.parametrize("slot", sorted(SLOTS))
+def test_every_part_builds_and_its_values_are_its_defaults(slot, shared, monkeypatch, photo):
+    monkeypatch.setenv("PIDINET_WEIGHTS", str(shared / "weights" / "pidinet" / "table5_pidinet-tiny.pth"))
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose(None, [f"+structure/part@part={slot}", "+prior.anchor_carry=0.0"]).part
+    part = instantiate(config, _convert_="all")
+    assert isinstance(part, StructurePreserver)
+    guide = part.guide(photo, 32)
+    assert guide.losses or guide.rules or guide.anchor is not None

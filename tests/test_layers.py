@@ -1,0 +1,65 @@
+"""Imports point one way: types <- protocols <- images, attention, sampling <- kinds <- method <- module <- run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
+KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
+BASE = {"types", "errors", "protocols", "images", "sampling", "condition"}
+# What a layer may import besides itself; a name is the first part below the package.
+ALLOWED = {
+    "types": set(),
+    "errors": set(),
+    "protocols": {"types"},
+    "images": {"errors", "types"},
+    "condition": {"errors", "types", "images"},
+    "attention": {"errors", "types"},
+    "sampling": {"types", "protocols"},
+    "cost": {"types"},
+    "metrics": {"errors", "images", "types"},
+    "panels": {"images", "types"},
+    "config": {"errors"},
+    "progress": {"types"},
+    **dict.fromkeys(KINDS, BASE),
+    "backbone": BASE | {"attention"},
+    "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
+    "report": BASE | {"panels", "results", "metrics"},
+    "method": BASE | KINDS | {"cost"},
+    "results": BASE | {"panels"},
+    "module": BASE | {"results", "metrics", "progress", "panels"},
+}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffharmon"):
+            parts = (node.module or "").split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("diffharmon."))
+
+
+@pytest.mark.parametrize("layer", sorted(ALLOWED))
+def test_a_layer_imports_only_what_lies_below_it(layer):
+    module = PACKAGE / f"{layer}.py"
+    files = [module] if module.is_file() else sorted((PACKAGE / layer).rglob("*.py"))
+    assert files
+    for path in files:
+        above = set(imported(path)) - ALLOWED[layer] - {layer}
+        assert not above, f"{path.relative_to(PACKAGE)} imports {sorted(above)}"
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = ("torch", "diffusers", "lightning", "hydra")
+    code = f"import sys, diffharmon; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_stay_short():
+    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 300}
+    assert not long

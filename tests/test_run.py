@@ -1,0 +1,236 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from diffharmon import images, results, run
+
+
+@pytest.fixture
+def photo(tmp_path, composite):
+    """The toy composite as files, with its ground truth."""
+    for name in ("image", "mask", "real"):
+        images.write_image(tmp_path / f"{name}.png", getattr(composite, name))
+    return tmp_path
+
+
+@pytest.fixture
+def command(pipeline_folder, photo, monkeypatch, capsys):
+    """Run the command on the toy model in this process; gives exit code, standard error and run folder."""
+
+    def call(*overrides, folder="run", settings=()):
+        settings = settings or [
+            "dataset=single",
+            f"dataset.image={photo / 'image.png'}",
+            f"dataset.mask={photo / 'mask.png'}",
+            f"dataset.real={photo / 'real.png'}",
+            "describer=fixed",
+            "describer.object=cat",
+            "describer.foreground=dim cold",
+            "describer.background=bright",
+            "evaluator=none",
+            f"backbone.path={pipeline_folder}",
+            "backbone.size=64",
+            "backbone.steps=3",
+            "trainer=cpu",
+        ]
+        output = photo / folder
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        monkeypatch.setattr(sys, "argv", ["diffharmon", *settings, *overrides, f"hydra.run.dir={output}"])
+        try:
+            run.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+            logging.shutdown()
+        return code, capsys.readouterr().err, output
+
+    return call
+
+
+def test_one_image_leaves_everything_in_the_run_folder(command, composite):
+    code, _, folder = command("method.policy.iterations=2")
+    assert code == 0
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert {
+        "run.json",
+        "rows-rank0.jsonl",
+        "image/harmonized.png",
+        "image/iteration_00.png",
+        "image/iteration_01.png",
+        "image/comparison.png",
+        "image/attention.png",
+        "image/record.json",
+    } <= made
+    harmonized = images.read_image(folder / "image" / "harmonized.png").image
+    assert harmonized.shape == composite.image.shape
+    record = json.loads((folder / "image" / "record.json").read_text())
+    assert record["config"]["backbone"]["steps"] == 3
+    assert record["config"]["backbone"]["path"]
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["seed"] == 0
+    assert record["reason"] == "all 2 iterations done"
+    assert record["costs"]["inversion"]["unet_calls"] == 6
+    assert [attempt["iteration"] for attempt in record["attempts"]] == [-1, 0, 1]
+    (row,) = results.read_rows(folder)
+    assert row["status"] == "ok"
+    assert row["composite_fpsnr"] > 0
+    assert row["unet_calls"] == 2 * (3 + 3 + 1)
+
+
+def test_the_same_command_gives_the_same_bytes(command):
+    first = command(folder="first")[2] / "image" / "harmonized.png"
+    second = command(folder="second")[2] / "image" / "harmonized.png"
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(command):
+    _, _, folder = command()
+    before = (folder / "image" / "harmonized.png").stat().st_mtime_ns
+    assert command()[0] == 0
+    assert (folder / "image" / "harmonized.png").stat().st_mtime_ns == before
+    assert len(results.read_rows(folder)) == 1
+    code, error, _ = command("backbone.steps=4")
+    assert code == 2
+    assert "another configuration" in error
+
+
+def test_names_of_parts_work_on_the_command_line(command):
+    code, error, folder = command("embedding.null=negative_prompt", "structure.anchor=null")
+    assert (code, error.count("Traceback")) == (0, 0)
+    config = json.loads((folder / "run.json").read_text())["config"]
+    assert config["embedding"]["null"]["_target_"].endswith("NegativePrompt")
+
+
+BAD_FILES = {
+    "missing": "does not exist",
+    "folder": "is a folder",
+    "text": "cannot be read as an image",
+    "truncated": "cannot be read as an image",
+    "pixel": "expected at least",
+}
+
+
+def spoil(path, how):
+    path.unlink()
+    if how == "folder":
+        path.mkdir()
+    elif how == "text":
+        path.write_text("not an image")
+    elif how == "pixel":
+        Image.new("RGB", (1, 1)).save(path)
+    elif how == "truncated":
+        Image.effect_noise((200, 200), 50).convert("RGB").save(path)
+        path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize("file", ["image.png", "mask.png"])
+@pytest.mark.parametrize("how", BAD_FILES)
+def test_a_bad_file_is_one_clear_line_before_a_model_loads(command, photo, file, how):
+    spoil(photo / file, how)
+    code, error, _ = command("backbone.path=/nowhere/at/all")
+    assert code == 2
+    assert BAD_FILES[how] in error
+    assert file in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"), [("empty", "empty"), ("full", "whole image"), ("small", "expected 72 x 48")]
+)
+def test_a_bad_mask_is_one_clear_line(command, photo, mask, message):
+    size = (20, 20) if mask == "small" else (72, 48)
+    picture = Image.new("L", size, 255 if mask == "full" else 0)
+    if mask == "small":
+        picture.paste(255, (5, 5, 9, 9))
+    picture.save(photo / "mask.png")
+    code, error, _ = command()
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["describer.background=''"], "describer"),
+        (["backbone.stepz=3"], "stepz"),
+        (["backbone.steps=many"], "backbone.steps"),
+        (["backbone=huge"], "huge"),
+        (["backbone.path=/nowhere/at/all"], "backbone=tiny"),
+        (["trainer.accelerator=abacus"], "abacus"),
+        (["backbone.size=60"], "multiple of"),
+    ],
+)
+def test_what_cannot_work_is_said_without_a_traceback(command, overrides, message):
+    code, error, _ = command(*overrides)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_the_full_error_is_there_for_who_asks(command, photo, monkeypatch):
+    (photo / "image.png").unlink()
+    environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
+    arguments = ["dataset=single", f"dataset.image={photo}/image.png", f"dataset.mask={photo}/mask.png"]
+    done = subprocess.run(
+        [sys.executable, "-m", "diffharmon.run", *arguments, "describer=fixed", "describer.object=a",
+         "describer.foreground=b", "describer.background=c", f"hydra.run.dir={photo}/run"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, photo, composite, pipeline_folder):
+    for kind in ("images", "masks"):
+        for name in ("a", "b", "c"):
+            source = composite.image if kind == "images" else composite.mask
+            images.write_image(photo / kind / f"{name}.png", source)
+    (photo / "images" / "b.png").write_text("not an image")
+    code, error, folder = command(
+        settings=[
+            "dataset=folder",
+            f"dataset.images={photo / 'images'}",
+            f"dataset.masks={photo / 'masks'}",
+            "describer=fixed",
+            "describer.object=cat",
+            "describer.foreground=dim",
+            "describer.background=bright",
+            "evaluator=none",
+            f"backbone.path={pipeline_folder}",
+            "backbone.size=64",
+            "backbone.steps=2",
+            "trainer=cpu",
+        ]
+    )
+    assert code == 2
+    assert "1 of 3 images failed" in error
+    rows = {row["name"]: row for row in results.read_rows(folder)}
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "error", "c": "ok"}
+    assert "b.png" in rows["b"]["error"]
+    assert (folder / "c" / "harmonized.png").is_file()
+
+
+def test_rows_survive_a_line_cut_short(tmp_path):
+    results.append_row(tmp_path / "rows-rank0.jsonl", {"name": "a", "config": "x", "status": "ok"})
+    with (tmp_path / "rows-rank0.jsonl").open("a") as file:
+        file.write('{"name": "b", "conf')
+    results.append_row(tmp_path / "rows-rank0.jsonl", {"name": "c", "config": "x", "status": "ok"})
+    assert "a" in results.finished_names(tmp_path, "x")
+    assert "c" in results.finished_names(tmp_path, "x")
+
+
+def test_the_configuration_hash_ignores_what_changes_no_result():
+    config = {"seed": 1, "backbone": {"steps": 3}, "name": "a", "trainer": {"devices": 1}, "dataset": {"limit": 3}}
+    other = {**config, "name": "b", "trainer": {"devices": 2}, "dataset": {"limit": 9}}
+    assert results.config_hash(config) == results.config_hash(other)
+    assert results.config_hash(config) != results.config_hash({**config, "seed": 2})

@@ -1,0 +1,149 @@
+"""Sweeps by the command itself, with every launcher: the same rows, a run of its own for every job, failures alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.errors import MissingConfigException
+
+from diffharmon.config import ASSET_FOLDER
+from diffharmon.report.runs import collect
+
+# Jobs 0 and 1 fail when their model is loaded, after the logger has begun; jobs 2 and 3 must not notice.
+SWEEP = (
+    "-m",
+    "experiment=demo",
+    "name=study",
+    "evaluator=none",
+    "trainer=cpu",
+    "logger=wandb_csv",
+    "logger.loggers.wandb.save_images=false",
+    f"backbone.path=/no/such/model,{ASSET_FOLDER / 'tiny'}",
+    "backbone.steps=2,3",
+)
+LAUNCHERS = {
+    "parallel": "hydra_plugins.hydra_joblib_launcher",
+    "slurm_local": "hydra_plugins.hydra_submitit_launcher",
+    "ray_local": "hydra_plugins.hydra_ray_launcher",
+}
+
+
+def run_sweep(folder, *overrides):
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        **{f"WANDB_{name}": str(folder / "elsewhere") for name in ("DATA_DIR", "CACHE_DIR", "CONFIG_DIR")},
+    }
+    command = [sys.executable, "-m", "diffharmon.run", *overrides, f"hydra.sweep.dir={folder}"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
+
+
+def rows_of(folder):
+    """All rows by job, without the time they took."""
+    found = {}
+    for path in sorted(folder.glob("*/rows-rank0.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found[path.parent.name] = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+    return found
+
+
+def wandb_records(job):
+    (run,) = job.glob("wandb/offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("basic")
+    return folder, run_sweep(folder, *SWEEP)
+
+
+@pytest.mark.slow
+def test_one_failed_job_does_not_spoil_the_others(basic):
+    folder, done = basic
+    assert done.returncode == 2, done.stderr
+    assert "/no/such/model" in done.stderr
+    assert "Traceback" not in done.stderr
+    rows = rows_of(folder)
+    assert sorted(rows) == ["2", "3"]
+    assert [row["status"] for job in rows.values() for row in job] == ["ok", "ok"]
+    assert rows["2"][0]["unet_calls"] < rows["3"][0]["unet_calls"]
+    collection = collect([folder])
+    assert [run.label.split()[-1] for run in collection.runs] == ["backbone.steps=2", "backbone.steps=3"]
+    assert len(collection.without_rows) == 2
+
+
+@pytest.mark.slow
+def test_every_job_has_its_own_wandb_run_of_one_group(basic):
+    folder, _ = basic
+    runs, codes = [], []
+    for number in "0123":
+        records = wandb_records(folder / number)
+        runs += [record["run"] for record in records if record["type"] == "run"][:1]
+        codes += [record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"]
+    assert len({run["run_id"] for run in runs}) == 4
+    assert {run["run_group"] for run in runs} == {"study"}
+    assert codes == [1, 1, 0, 0], "a failed job is a failed run"
+    assert "backbone.steps=3" in runs[3]["display_name"]
+    assert (folder / "2" / "results.csv").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_launcher_gives_the_rows_of_the_basic_one(basic, launcher, tmp_path):
+    pytest.importorskip(LAUNCHERS[launcher], reason=f"the plugin of hydra/launcher={launcher} is not installed")
+    done = run_sweep(tmp_path, *SWEEP, f"hydra/launcher={launcher}")
+    assert done.returncode == 2, done.stderr
+    assert rows_of(tmp_path) == rows_of(basic[0])
+    ids = {path.name for number in "0123" for path in (tmp_path / number).glob("wandb/offline-run-*")}
+    assert len({name.rpartition("-")[2] for name in ids}) == 4
+
+
+@pytest.mark.slow
+def test_optuna_looks_for_the_largest_result(tmp_path):
+    pytest.importorskip(
+        "hydra_plugins.hydra_optuna_sweeper", reason="the plugin of hydra/sweeper=tune is not installed"
+    )
+    done = run_sweep(
+        tmp_path,
+        *("-m", "experiment=demo", "evaluator=none", "trainer=cpu", "backbone.steps=2", "hydra/sweeper=tune"),
+        *("recomposer.strength=interval(0.0, 1.0)", "hydra.sweeper.n_trials=3"),
+    )
+    assert done.returncode == 0, done.stderr
+    best = max(row["fpsnr"] for job in rows_of(tmp_path).values() for row in job)
+    text = (tmp_path / "optimization_results.yaml").read_text()
+    assert float(text.partition("best_value: ")[2].split()[0]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("choice", "plugin", "expected"),
+    [
+        ("launcher=parallel", "hydra_joblib_launcher", {"n_jobs": 2}),
+        ("launcher=slurm", "hydra_submitit_launcher", {"gpus_per_node": 1, "name": "study"}),
+        ("launcher=slurm_local", "hydra_submitit_launcher", {"cpus_per_task": 1}),
+        ("launcher=ray_local", "hydra_ray_launcher", {}),
+        ("sweeper=tune", "hydra_optuna_sweeper", {"direction": "maximize", "study_name": "study"}),
+    ],
+)
+def test_every_choice_extends_its_plugin_or_says_which_is_missing(choice, plugin, expected):
+    kind, name = choice.split("=")
+    overrides = [f"hydra/{choice}", "name=study"]
+    installed = any((Path(folder) / "hydra_plugins" / plugin).is_dir() for folder in sys.path)
+    with initialize_config_module("diffharmon.conf", version_base="1.3"):
+        if not installed:
+            with pytest.raises(MissingConfigException, match=f"hydra/{kind}/{name}|{plugin.split('_')[1]}"):
+                compose("config", overrides=overrides, return_hydra_config=True)
+            return
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+        node = config.hydra[kind]
+        assert plugin in node._target_
+        assert {key: node[key] for key in expected} == expected
+        if kind == "launcher":
+            assert int(config.hydra.job.env_set.OMP_NUM_THREADS) == (4 if name == "slurm" else 1)

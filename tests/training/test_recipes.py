@@ -1,0 +1,119 @@
+"""Every recipe runs end to end at toy size, exports what loads, and resumes exactly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from transformers import CLIPModel, CLIPProcessor
+
+from diffharmon.errors import DiffharmonError
+from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.training.autoencoder import build_autoencoder
+from diffharmon.training.fit import CONFIG_FOLDER, fit
+
+RECIPES = ("autoencoder", "backbone", "clip", "classifier")
+TOY = {
+    "autoencoder": ["module.channels=[4,4,8,8]", "data.size=32", "datamodule.crop=16", "datamodule.full_size_epoch=1"],
+    "backbone": [
+        "module.channels=[8,16]",
+        "module.width=16",
+        "module.layers=1",
+        "module.edit_steps=2",
+        "data.size=64",
+        "trainer.gradient_clip_val=1.0",
+    ],
+    "clip": ["data.size=32", "module.width=16", "module.layers=1"],
+    "classifier": ["module.vision=null", "module.width=16", "module.layers=1", "data.size=32"],
+}
+
+
+@pytest.fixture(scope="module")
+def toy_autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "vae"
+    torch.manual_seed(0)
+    build_autoencoder((4, 4, 8, 8), 4, 64).save_pretrained(folder)
+    return folder
+
+
+def recipe(name: str, root: Path, output: Path, autoencoder: Path, *overrides: str) -> DictConfig:
+    values = [f"recipe={name}", "trainer=smoke", f"data.root={root}", f"output={output}", *TOY[name], *overrides]
+    if name == "backbone":
+        values += [f"autoencoder={autoencoder}", f"tokenizer={output / 'tokenizer'}"]
+    if name == "clip":
+        values += [f"tokenizer={output / 'tokenizer'}"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return compose("train", values)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs_and_exports(name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path) -> None:
+    exported = fit(recipe(name, photo_root, tmp_path, toy_autoencoder))
+    assert list((tmp_path / "samples").glob("step_*.png"))
+    rows = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert "val/" in rows[0]
+    assert len(rows) > 4
+    image = torch.rand(1, 3, 64, 64)
+    if name == "autoencoder":
+        model = AutoencoderKL.from_pretrained(exported, use_safetensors=True)
+        assert model(image).sample.shape == image.shape
+        assert model.config.scaling_factor == 1.0
+    elif name == "backbone":
+        pipeline = StableDiffusionPipeline.from_pretrained(exported, use_safetensors=True, local_files_only=True)
+        assert pipeline.unet.dtype == pipeline.text_encoder.dtype == torch.float32
+        made = pipeline("car dim", num_inference_steps=2, guidance_scale=1.0, output_type="pt").images
+        assert made.shape == (1, 3, 128, 128)
+    elif name == "clip":
+        model, processor = CLIPModel.from_pretrained(exported), CLIPProcessor.from_pretrained(exported)
+        inputs = processor(text=["car dim", "overcast"], images=image[0], return_tensors="pt", padding=True)
+        assert model(**inputs).logits_per_image.shape == (1, 2)
+    else:
+        network = HarmonyNetwork.from_pretrained(exported).eval()
+        assert network(image, image[:, :1]).shape == (1,)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_exported_model_is_measured_without_training(
+    name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path
+) -> None:
+    exported = fit(recipe(name, photo_root, tmp_path / "run", toy_autoencoder))
+    before = {path.name: path.read_bytes() for path in exported.rglob("*.safetensors")}
+    overrides = [f"measure={exported}", "trainer.precision=32-true"]
+    config = recipe(name, photo_root, tmp_path / "run", toy_autoencoder, *overrides)
+    fit(config)
+    values = json.loads((tmp_path / "run" / "measured.json").read_text())
+    assert values
+    assert all(key.startswith("val/") for key in values)
+    assert before == {path.name: path.read_bytes() for path in exported.rglob("*.safetensors")}
+
+
+def final_weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "last.ckpt", weights_only=True, map_location="cpu")
+    return checkpoint["state_dict"]
+
+
+@pytest.mark.parametrize("name", ["backbone", "classifier"])
+def test_a_resumed_run_equals_an_unbroken_one(
+    name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path
+) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    fit(recipe(name, photo_root, unbroken, toy_autoencoder))
+    fit(recipe(name, photo_root, broken, toy_autoencoder, "epochs=1", "trainer.max_epochs=1"))
+    halfway = final_weights(broken)
+    fit(recipe(name, photo_root, broken, toy_autoencoder))
+    expected, resumed = final_weights(unbroken), final_weights(broken)
+    assert expected.keys() == resumed.keys()
+    assert any(not torch.equal(halfway[key], expected[key]) for key in expected)
+    for key in expected:
+        assert torch.equal(expected[key], resumed[key]), key
+
+
+def test_a_mistyped_key_is_refused_by_name(photo_root: Path, tmp_path: Path, toy_autoencoder: Path) -> None:
+    config = recipe("classifier", photo_root, tmp_path, toy_autoencoder)
+    OmegaConf.set_struct(config, False)
+    config.module.smothing = 0.1
+    with pytest.raises(DiffharmonError, match=r"module\.smothing"):
+        fit(config)
