@@ -11,7 +11,6 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextC
 
 from diffharmon.errors import InputError, ModelError
 from diffharmon.evaluator.clip import Clip, crop_box
-from diffharmon.evaluator.loading import ASSETS
 from diffharmon.protocols import Evaluator
 from diffharmon.types import Description
 
@@ -130,8 +129,6 @@ def test_missing_models_and_bad_options_are_clear(folder, tmp_path):
 
 
 def test_embedded_model_tells_light_from_dark(photo):
-    if not (ASSETS / "clip" / "config.json").is_file():
-        pytest.skip("the embedded CLIP model is not in diffharmon/assets/clip")
     image, mask = photo
     words = Description("cat", ("bright",), ("dark",))
     evaluator = Clip()
