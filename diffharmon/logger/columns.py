@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 IDENTITY = ("name", "source", "status", "config", "seed", "protocol", "area")
-MEASURES = ("mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "background_mse", "ciede2000", "fciede2000")
-EFFORT = ("score", "reason", "iterations", "seconds", "unet_calls", "unet_samples")
+MEASURES = ("mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "background_mse", "ciede2000", "fciede2000", "clip_score")
+EFFORT = ("clip_direction", "score", "reason", "iterations", "seconds", "unet_calls", "unet_samples")
 KNOWN = (*IDENTITY, *MEASURES, *EFFORT, *(f"composite_{name}" for name in MEASURES), "error")
 SETTINGS = ("seed",)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from diffharmon.report.published import Published, beside, sample_note
 from diffharmon.report.runs import Collection, Run, find_run, unchanged
@@ -79,7 +80,20 @@ def statement_of(run: Run) -> str:
     kept = {key: value for key, value in metrics.items() if not key.startswith("_") and key != "name"}
     if isinstance(kept.get("threshold"), float):
         kept["threshold"] = f"{kept['threshold'] * 255:g}/255"
-    return f"{run.protocol}: " + ", ".join(f"{key.replace('_', ' ')} {words(value)}" for key, value in kept.items())
+    settings = ", ".join(f"{key.replace('_', ' ')} {words(value)}" for key, value in kept.items())
+    return f"{run.protocol}: {settings}{clip_statement(run.config.get('clip_score'))}"
+
+
+def clip_statement(settings: object) -> str:
+    """Which CLIP sees what beside which prompt; empty without CLIP."""
+    if not isinstance(settings, Mapping) or "model" not in settings:
+        return ""
+    model = str(settings["model"])
+    model = Path(model).name if Path(model).is_absolute() else model
+    margin = settings.get("margin")
+    crop = "whole frame" if margin is None else f"object with a margin of {margin:g}"
+    crop += ", surroundings screened" if settings.get("context") else ""
+    return f"; CLIP {model}, {crop}, prompt '{settings.get('template')}'"
 
 
 def words(value: object) -> str:

@@ -180,12 +180,20 @@ def find_run(runs: Sequence[Run], name: str) -> Run:
 
 
 def unchanged(runs: Sequence[Run]) -> Run | None:
-    """The input composites as a run of their own, measured as the runs' rows say; None without ground truth."""
+    """The input composites as a run of their own, measured as the runs' rows say; None where nothing was measured.
+
+    Their CLIP score depends on the words that a run was given, so it is left out where runs disagree on it.
+    """
     rows: dict[str, Row] = {}
+    disputed: set[str] = set()
     for run in runs:
         for name, row in run.rows.items():
             before = {key.removeprefix("composite_"): row[key] for key in row if key.startswith("composite_")}
-            if before and name not in rows:
+            known = rows.get(name, {})
+            if known.get("clip_score", before.get("clip_score")) != before.get("clip_score"):
+                disputed.add("clip_score")
+            if before and not known:
                 kept = {key: row[key] for key in ("name", "source", "area", "protocol") if key in row}
                 rows[name] = {**kept, **before, "status": "ok", "seconds": 0.0, "unet_calls": 0, "unet_samples": 0}
+    rows = {name: {k: v for k, v in row.items() if k not in disputed} for name, row in rows.items()}
     return Run(UNCHANGED, Path(), rows) if rows else None

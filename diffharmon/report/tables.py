@@ -27,6 +27,8 @@ METRICS = (
     Metric("ssim", "SSIM", True, 4),
     Metric("fssim", "fSSIM", True, 4),
     Metric("fciede2000", "fCIEDE2000", False, 2),
+    Metric("clip_score", "CLIP score", True, 2),
+    Metric("clip_direction", "CLIP direction", True, 3),
     Metric("score", "score", True, 3),
 )
 ALL = "All"

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffharmon import results
-from diffharmon.images import write_image
+from diffharmon import panels, results
 from diffharmon.panels import comparison
 
 SOURCES = ("HCOCO", "HFlickr")
@@ -80,7 +79,7 @@ def strip() -> bytes:
     mask[:, 20:60, 30:70] = 1
     with TemporaryDirectory() as folder:
         path = Path(folder) / "comparison.png"
-        write_image(path, comparison(real * (1 - 0.6 * mask), real * (1 - 0.2 * mask), mask, real))
+        panels.write(path, comparison(real * (1 - 0.6 * mask), real * (1 - 0.2 * mask), mask, real))
         return path.read_bytes()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from diffharmon.errors import InputError
 from diffharmon.report.command import main
-from diffharmon.report.content import make_content
+from diffharmon.report.content import clip_statement, make_content
 from diffharmon.report.gallery import cut
 from diffharmon.report.plots import linear
 from diffharmon.report.published import read_published
@@ -127,6 +127,26 @@ def test_protocols_never_share_a_table(tmp_path, make_row, write_run):
     content = make_content(collect([tmp_path]))
     assert [section.protocol for section in content.sections] == ["ihd256", "full"]
     assert all(len(section.runs) == 2 for section in content.sections), "each with its own unchanged composite"
+
+
+@pytest.mark.parametrize(("second", "found"), [(30.0, ["30.0"]), (31.0, [])])
+def test_the_composites_clip_score_is_shown_where_runs_agree_on_it(
+    tmp_path, make_row, write_run, report, second, found
+):
+    for name, before in (("a", 30.0), ("b", second)):
+        rows = [{**make_row(i, 1.0), "clip_score": 33.0, "composite_clip_score": before} for i in range(3)]
+        write_run(tmp_path / name, rows, [f"describer={name}"])
+    lines = [line for line in lines_of(report(tmp_path)["csv"]) if line["group"] == "All"]
+    shown = [line for line in lines if line["metric"] == "clip_score"]
+    assert [line["mean"] for line in shown if line["run"] == "unchanged composite"] == found
+    assert [line["mean"] for line in shown if "describer" in line["run"]] == ["33.0", "33.0"]
+
+
+def test_the_clip_is_named_with_what_it_sees():
+    settings = {"model": "/somewhere/of/mine/clip", "margin": 0.25, "context": True, "template": "{}"}
+    assert clip_statement(settings) == "; CLIP clip, object with a margin of 0.25, surroundings screened, prompt '{}'"
+    assert "whole frame" in clip_statement({**settings, "margin": None})
+    assert clip_statement(None) == ""
 
 
 def test_a_result_equal_to_the_truth_has_an_infinite_mean_and_no_part_in_the_gain(

@@ -1,4 +1,4 @@
-"""One clear message when an evaluator's model cannot be loaded."""
+"""One clear message when a model cannot be loaded."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 
 from diffharmon.errors import ModelError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parent / "assets"
 # What loading raises for missing, unreachable, damaged or unfitting files.
 FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, HFValidationError)
 
