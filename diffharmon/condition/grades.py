@@ -34,7 +34,8 @@ SETTINGS: tuple[str, ...] = (
 _INDEX: Mapping[str, int] = MappingProxyType({name: index for index, name in enumerate(SETTINGS)})
 _LOWER = (-2.6, -1.6, -0.9, -1.5, -1.5, -1.5, 0.0, 0.0, 0.0, 0.0, -0.8, -1.2, -7.0, -0.2, -0.2, -0.2)
 _UPPER = (1.8, 1.6, 0.9, 1.5, 1.5, 1.5, 0.75, 1.0, 1.0, 1.0, 0.8, 1.0, 1.3, 0.2, 0.2, 0.2)
-_AIR = slice(_INDEX["air_red"], _INDEX["air_blue"] + 1)
+HAZE = _INDEX["haze"]
+AIR = slice(_INDEX["air_red"], _INDEX["air_blue"] + 1)
 _LUMINANCE = (0.2126, 0.7152, 0.0722)
 _RELATIVE_SPREAD = 0.18
 _ABSOLUTE_SPREAD = {"exposure": 0.08, "temperature": 0.05, "tint": 0.03, "contrast": 0.05, "saturation": 0.06}
@@ -197,16 +198,27 @@ def sample(words: Sequence[str], generator: torch.Generator, strength: float = 1
         raise ValueError(f"strength must not be negative, got {strength}")
     means = torch.tensor([WORD_SETTINGS[word] for word in words]).reshape(-1, len(SETTINGS))
     drawn = means * (1 + _RELATIVE_SPREAD * torch.randn(means.shape, generator=generator))
-    total = drawn.sum(0) * max(len(words), 1) ** -0.3
+    drawn[:, AIR] = means[:, AIR]
     spread = torch.tensor([_ABSOLUTE_SPREAD.get(name, 0.0) for name in SETTINGS])
-    total = total + spread * torch.randn(len(SETTINGS), generator=generator)
-    haze = drawn[:, _INDEX["haze"]].clamp(0, 1)
-    total[_INDEX["haze"]] = 1 - (1 - haze).prod()
-    if haze.sum() > 0:
-        total[_AIR] = (means[:, _AIR] * haze[:, None]).sum(0) / haze.sum()
-    total[: _AIR.start] *= strength
-    total[_AIR.stop :] *= strength
+    total = mix(drawn, torch.ones(len(words))) + spread * torch.randn(len(SETTINGS), generator=generator)
+    total[: AIR.start] *= strength
+    total[AIR.stop :] *= strength
     return Grade(total.clamp(torch.tensor(_LOWER), torch.tensor(_UPPER)))
+
+
+def mix(settings: Float[Tensor, "*b k 16"], chosen: Float[Tensor, "*b k"]) -> Float[Tensor, "*b 16"]:
+    """Put the settings of several words together: they add up, damped by n^-0.3, and haze by what it lets through.
+
+    Args:
+        settings: one row a word.
+        chosen: 1 for the words that count, 0 for the others.
+    """
+    total = (settings * chosen[..., None]).sum(-2) * chosen.sum(-1, keepdim=True).clamp_min(1) ** -0.3
+    haze = settings[..., HAZE].clamp(0, 1) * chosen
+    total[..., HAZE] = 1 - (1 - haze).prod(-1)
+    air = (settings[..., AIR] * haze[..., None]).sum(-2) / haze.sum(-1, keepdim=True).clamp_min(1e-6)
+    total[..., AIR] = torch.where(haze.sum(-1, keepdim=True) > 0, air, total[..., AIR])
+    return total
 
 
 def stack(grades: Sequence[Grade]) -> Grade:

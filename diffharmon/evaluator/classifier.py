@@ -1,11 +1,14 @@
 """Harmony as a trained network judges it (paper section 3.3)."""
 
+import contextlib
+import io
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
-from diffharmon.evaluator.loading import ASSETS, FAULTS, failure
+from diffharmon.loading import ASSETS, FAULTS, failure
 from diffharmon.types import Description, Score
 
 HELP = (
@@ -29,7 +32,8 @@ class Classifier:
 
     def __init__(self, weights: str = str(ASSETS / "evaluator")) -> None:
         try:
-            network = HarmonyNetwork.from_pretrained(weights, strict=True)
+            with contextlib.redirect_stdout(io.StringIO()):  # The hub's mixin prints that it loads.
+                network = HarmonyNetwork.from_pretrained(weights, strict=True)
         except FAULTS as error:
             raise failure("harmony classifier", weights, error, HELP) from error
         self.network = network.eval().requires_grad_(False)

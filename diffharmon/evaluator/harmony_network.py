@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from diffharmon.images import MASK_THRESHOLD
+from diffharmon.images.regions import close_up, hide
+
 SHIFTS = 6  # shift of the foreground's mean and of its spread, per colour channel
-_GREY = 0.5  # hides the other region from the vision tower, as for the small CLIP
 _LUMINANCE = (0.299, 0.587, 0.114)
 _WINDOWS = (7, 15)
 
@@ -18,13 +20,13 @@ class HarmonyNetwork(
 ):
     """Judge a composite from its pixels and its foreground mask.
 
-    A perceptron compares what three kinds of evidence say about both sides of the mask: the embeddings of either
-    region shown alone on grey by a small CLIP's vision tower, soft histograms of either region's colours, and
-    histograms of how colours step across the cut. Loads and saves as `config.json` plus safetensors
-    (`from_pretrained`, `save_pretrained`).
+    A perceptron weighs three kinds of evidence about both sides of the mask: embeddings by a small CLIP's vision tower,
+    which sees one region clearly and the other through a screen (`diffharmon.images.regions`), soft histograms of
+    either region's colours, and histograms of how colours step across the cut. Loads and saves as `config.json` plus
+    safetensors (`from_pretrained`, `save_pretrained`).
 
     Args:
-        size: side in pixels to which every input is resized; regions are embedded at half of it.
+        size: side in pixels to which every input is resized; the tower sees half of it.
         patch: side of the vision tower's patches.
         width: width of the vision tower.
         layers: layers of the vision tower.
@@ -61,6 +63,7 @@ class HarmonyNetwork(
             )
         )
         inputs = 4 * (width + embedding) + 9 * (bins + 2) + len(_WINDOWS) * (8 * (steps + 2) + 1)
+        self.tower.set_attn_implementation("eager")  # plain matrix products are faster at this size
         self.normalize = nn.BatchNorm1d(inputs, affine=False, momentum=0.02)
         self.head = nn.Sequential(
             nn.Dropout(dropout),
@@ -71,13 +74,14 @@ class HarmonyNetwork(
         )
 
     def forward(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
-        """Return the logit of being harmonious; `torch.sigmoid` of it is the probability.
+        """Return the logit of being harmonious, averaged with the mirrored image's; its sigmoid is the probability.
 
         Args:
             image: RGB in [0, 1], any size.
             mask: foreground, {0, 1} or soft.
         """
-        return self.judge(image, mask)[:, 0]
+        image, mask = _resize(image.float(), self.size), _resize(mask.float(), self.size)
+        return (self.judge(image, mask)[:, 0] + self.judge(image.flip(-1), mask.flip(-1))[:, 0]) / 2
 
     def judge(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 7"]:
         """Return the logit and an estimate of what was done to the foreground: shifts of mean and spread per channel.
@@ -90,14 +94,21 @@ class HarmonyNetwork(
         """Return everything the perceptron compares, not yet normalized."""
         image, mask = _resize(image.float(), self.size), _resize(mask.float(), self.size)
         small, cover = _resize(image, self.size // 2), _resize(mask, self.size // 2)
+        near = torch.cat([self._near(*pair) for pair in zip(image, mask, strict=True)])
+        close = self._embed(near[:, :3], near[:, 3:])
         inside, outside = self._embed(small, cover), self._embed(small, 1 - cover)
         front, back = (_region_colours(small, region, self.bins) for region in (cover, 1 - cover))
         contours = [_contour_steps(image, mask, window, self.steps) for window in _WINDOWS]
-        compared = [inside, outside, (inside - outside).abs(), inside * outside, front, back, front - back]
-        return torch.cat([*compared, *contours], 1)
+        return torch.cat([close, inside, outside, inside - outside, front, back, front - back, *contours], 1)
+
+    def _near(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "1 4 s s"]:
+        layers = torch.cat([image, mask])
+        if (mask > MASK_THRESHOLD).any():
+            layers = close_up(layers, mask)
+        return _resize(layers[None], self.size // 2)
 
     def _embed(self, image: Float[Tensor, "b 3 y x"], region: Float[Tensor, "b 1 y x"]) -> Float[Tensor, "b d"]:
-        shown = image * region + _GREY * (1 - region)
+        shown = hide(image, region, True)
         pooled = self.tower.vision_model(pixel_values=(shown - 0.5) / 0.5).pooler_output
         unit = functional.normalize(self.tower.visual_projection(pooled).float(), dim=-1)
         return torch.cat([pooled.float(), unit], 1)

@@ -19,6 +19,7 @@ from transformers import (
     CLIPVisionConfig,
 )
 
+from diffharmon.condition.light import cards_under
 from diffharmon.training.captions import GENERIC_OBJECTS, caption
 from diffharmon.training.datamodule import PhotoData
 from diffharmon.training.diffusion import load_as_float32
@@ -64,7 +65,8 @@ class ClipTraining(LightningModule):
     """Train CLIP on graded photos and regions.
 
     The loss is CLIP's own over the captions of the batch plus a cross-entropy over prompts of one word each: every
-    word of the vocabulary competes, and the words of the caption share the target.
+    word of the vocabulary competes, and the words of the caption share the target. The light that the words' shares
+    expect (`diffharmon.condition.light`), which is what the describer acts on, is pulled to the light of the grade.
 
     Args:
         tokenizer: folder of the tokenizer.
@@ -75,6 +77,7 @@ class ClipTraining(LightningModule):
         learning_rate: peak of AdamW's rate.
         steps: length of the cosine decay in optimizer steps.
         contrast: weight of CLIP's own loss.
+        light: weight of the squared error of the expected light.
     """
 
     def __init__(
@@ -86,17 +89,21 @@ class ClipTraining(LightningModule):
         layers: int = 3,
         learning_rate: float = 1e-3,
         steps: int = 4000,
-        contrast: float = 0.3,
+        contrast: float = 0.2,
+        light: float = 40.0,
     ) -> None:
         super().__init__()
-        self.learning_rate, self.steps, self.contrast = learning_rate, steps, contrast
+        self.learning_rate, self.steps, self.contrast, self.light = learning_rate, steps, contrast, light
         self.size = size
         self.tokenizer = CLIPTokenizer.from_pretrained(tokenizer)
         self.model = build_clip(self.tokenizer, size, patch, width, layers)
+        self.model.set_attn_implementation("eager")  # plain matrix products are faster than fused attention here
         prompts = [caption(noun, (word,)) for noun in GENERIC_OBJECTS for word in WORDS]
         tokens = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         self.prompts: Tensor
         self.register_buffer("prompts", tokens.view(len(GENERIC_OBJECTS), len(WORDS), -1), persistent=False)
+        self.lights: Tensor
+        self.register_buffer("lights", cards_under([(word,) for word in WORDS]), persistent=False)
 
     def embed_images(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Return unit vectors of RGB images in [0, 1]."""
@@ -120,18 +127,29 @@ class ClipTraining(LightningModule):
         longest = int((batch["input_ids"] != self.tokenizer.eos_token_id).sum(1).max()) + 1
         text = self.embed_tokens(torch.cat([prompts, batch["input_ids"]])[:, :longest])
         scale = self.model.logit_scale.exp().clamp(max=100)
-        words = functional.cross_entropy(scale * image @ text[: len(prompts)].T, batch["words"])
+        logits = scale * image @ text[: len(prompts)].T
+        words = functional.cross_entropy(logits, batch["words"])
+        light = self.light_error(logits, batch)
         similarity = scale * image @ text[len(prompts) :].T
         own = torch.arange(len(image), device=image.device)
         matching = (functional.cross_entropy(similarity, own) + functional.cross_entropy(similarity.T, own)) / 2
-        self.log_dict({"train/words": words, "train/matching": matching}, prog_bar=True)
-        return words + self.contrast * matching
+        self.log_dict({"train/words": words, "train/matching": matching, "train/light": light}, prog_bar=True)
+        return words + self.contrast * matching + self.light * light
+
+    def light_error(self, logits: Float[Tensor, "b 54"], batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+        """Mean squared error of the light that the words expect, where the light is known."""
+        error = (logits.softmax(-1) @ self.lights - batch["light"]).square().mean(-1)
+        return (error * batch["graded"]).sum() / batch["graded"].sum().clamp_min(1)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Log how often the best and one of the five best words is in the caption, on unseen photos."""
-        ranked = self.word_logits(batch["image"]).topk(5, dim=1).indices
-        hits = batch["words"].gather(1, ranked) > 0
-        values = {"val/top1": hits[:, 0].float().mean(), "val/top5": hits.any(1).float().mean()}
+        """Log how often the best and one of the five best words is in the caption, and the error of the light."""
+        logits = self.word_logits(batch["image"])
+        hits = batch["words"].gather(1, logits.topk(5, dim=1).indices) > 0
+        values = {
+            "val/top1": hits[:, 0].float().mean(),
+            "val/top5": hits.any(1).float().mean(),
+            "val/light": self.light_error(logits, batch),
+        }
         self.log_dict(values, batch_size=len(hits), prog_bar=True)
 
     def sample_grid(self, batch: dict[str, Tensor]) -> Float[Tensor, "b 3 h w"]:

@@ -31,12 +31,16 @@ class HarmonySampler:
         size: side of the samples in pixels.
         relighting: measured illuminations; grading takes its share without them.
 
+        borrowed: share of pairs that cut out what another photo's mask says, so that not only objects are judged.
+
     Raises:
         ValueError: when no photo has a usable mask.
     """
 
-    def __init__(self, photos: Photos, size: int = 96, relighting: Relighting | None = None) -> None:
-        self.photos, self.size, self.relighting = photos, size, relighting
+    def __init__(
+        self, photos: Photos, size: int = 96, relighting: Relighting | None = None, borrowed: float = 0.0
+    ) -> None:
+        self.photos, self.size, self.relighting, self.borrowed = photos, size, relighting, borrowed
         self._masks = photos.usable_masks()
         if not self._masks:
             raise ValueError("no photo with a usable mask")
@@ -66,7 +70,10 @@ class HarmonySampler:
 
     def _layers(self, generator: torch.Generator) -> Float[Tensor, "4 s s"]:
         index = pick(self._masks, generator)
-        layers = torch.cat([self.photos.image(self.photos.masks[index].photo), self.photos.mask(index)])
+        photo = self.photos.masks[index].photo
+        if self.borrowed and chance(generator) < self.borrowed:
+            photo = int(torch.randint(len(self.photos), (), generator=generator))
+        layers = torch.cat([self.photos.image(photo), self.photos.mask(index)])
         cropped = random_crop(layers, self.size, round(0.76 * self.photos.side), 0.4, generator)
         if 0.02 < cropped[3].mean() < 0.8:
             return cropped

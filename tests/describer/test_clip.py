@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional
 
 from diffharmon.condition import grades
+from diffharmon.condition.light import cards_under
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
 from diffharmon.describer.clip import WORDS, Clip
-from diffharmon.describer.light import cards_under
 from diffharmon.errors import InputError, ModelError
+from diffharmon.images.regions import hide
 from diffharmon.protocols import Describer
 from diffharmon.training.clip import build_clip, build_processor
 from diffharmon.training.tokenizer import train_tokenizer
@@ -42,9 +43,7 @@ def folder(tmp_path_factory):
     for _ in range(150):
         targets = torch.randint(len(LEARNT), (16,), generator=generator)
         shown = torch.stack([scene(generator, (LEARNT[target],)) for target in targets.tolist()])
-        shown = torch.cat([shown[:8] * mask, shown[8:] * (1 - mask)]) + 0.5 * torch.cat(
-            [(1 - mask).expand(8, 1, -1, -1), mask.expand(8, 1, -1, -1)]
-        )
+        shown = torch.cat([hide(shown[:8], mask, False), hide(shown[8:], 1 - mask, False)])
         seen = functional.normalize(model.get_image_features((shown - 0.5) / 0.5).pooler_output, dim=-1)
         said = functional.normalize(model.get_text_features(tokens).pooler_output, dim=-1)
         loss = functional.cross_entropy(14 * seen @ said.T, targets)
@@ -75,7 +74,7 @@ def advantage(clip, composite, first, second):
 
 
 def test_regions_are_read_on_their_own(folder):
-    clip = Clip(folder)
+    clip = Clip(folder, context=False)
     signs = []
     for seed in range(10):
         signs += [advantage(clip, composite_of(("bright",), ("shadowed",), seed), "bright", "shadowed") > 0]
@@ -85,11 +84,26 @@ def test_regions_are_read_on_their_own(folder):
 
 
 def test_what_lies_in_the_other_region_is_not_seen(folder):
-    clip, composite = Clip(folder), composite_of(("hot",), ("icy",))
+    clip, composite = Clip(folder, context=False), composite_of(("hot",), ("icy",))
     painted = composite.image * composite.mask + torch.rand_like(composite.image) * (1 - composite.mask)
     before, after = read(clip, composite), read(clip, replace(composite, image=painted))
     torch.testing.assert_close(before[0], after[0])
     assert not torch.allclose(before[1], after[1])
+    seeing = Clip(folder)
+    assert not torch.allclose(read(seeing, composite)[0], read(seeing, replace(composite, image=painted))[0])
+
+
+def test_a_mirrored_composite_is_read_alike(folder):
+    clip, composite = Clip(folder), composite_of(("hot",), ("icy",))
+    mirrored = replace(composite, image=composite.image.flip(-1), mask=composite.mask.flip(-1))
+    torch.testing.assert_close(read(clip, composite), read(clip, mirrored), atol=2e-3, rtol=0)
+
+
+def test_small_differences_are_left_alone(folder):
+    table = 0.9 * certain("daylight", "daylight") + 0.1 * certain("dim", "daylight")
+    said = [Clip(folder, brightness=False, least=least).ranked("cat", table)[0] for least in (0.0, 0.1)]
+    assert said[0].foreground != said[0].background
+    assert said[1].foreground == said[1].background
 
 
 def certain(*words):
@@ -102,7 +116,7 @@ def certain(*words):
 
 @pytest.mark.parametrize("words", [("shadowed", "daylight"), ("golden", "foggy"), ("night", "bright")])
 def test_a_sure_reading_is_said_as_it_is(folder, words):
-    said = Clip(folder, brightness=False, words=1, background=1.0).ranked("cat", certain(*words))[0]
+    said = Clip(folder, words=1, amplify=1.0).ranked("cat", certain(*words))[0]
     assert (said.foreground, said.background) == ((words[0],), (words[1],))
 
 
@@ -122,10 +136,17 @@ def test_equal_light_gets_equal_words(folder, words):
     assert said.foreground == said.background
 
 
+def test_the_expected_light_is_amplified_about_neutral(folder):
+    table = torch.rand(2, len(WORDS), generator=torch.Generator().manual_seed(0))
+    table = table / table.sum(1, keepdim=True)
+    plain, double = (Clip(folder, amplify=factor).expected(table) for factor in (1.0, 2.0))
+    torch.testing.assert_close(double - plain, plain - cards_under([()]), atol=1e-5, rtol=0)
+
+
 def test_the_background_is_believed_as_far_as_told(folder):
     table = certain("daylight", "shadowed")
     said = {
-        share: Clip(folder, brightness=False, words=1, background=share).ranked("cat", table)[0].background
+        share: Clip(folder, words=1, amplify=1.0, background=share).ranked("cat", table)[0].background
         for share in (0.0, 1.0)
     }
     assert said == {0.0: ("daylight",), 1.0: ("shadowed",)}
@@ -183,7 +204,7 @@ def test_the_number_of_words_is_bounded(folder):
 def test_the_object_is_named_from_a_choice(folder):
     composite = composite_of(("bright",), ("shadowed",))
     assert Clip(folder, objects="cat").describe(composite).object == "cat"
-    assert Clip(folder, objects=["shadowed", "bright"]).describe(composite).object == "bright"
+    assert Clip(folder, objects=["shadowed", "bright"], context=False).describe(composite).object == "bright"
 
 
 def test_the_composite_stays_as_it_is(folder):
@@ -194,7 +215,16 @@ def test_the_composite_stays_as_it_is(folder):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"words": 4}, {"contrast": -1.0}, {"temperature": 0.0}, {"objects": []}, {"template": "a"}]
+    "setting",
+    [
+        {"words": 4},
+        {"contrast": -1.0},
+        {"least": -0.1},
+        {"amplify": 0.0},
+        {"temperature": 0.0},
+        {"objects": []},
+        {"template": "a"},
+    ],
 )
 def test_settings_out_of_range_are_refused(folder, setting):
     with pytest.raises(InputError, match=next(iter(setting))):
@@ -205,7 +235,7 @@ def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ModelError, match="absent"):
         Clip(str(tmp_path / "absent"))
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match="cannot load CLIP"):
+    with pytest.raises(ModelError, match="cannot load the CLIP model"):
         Clip(str(tmp_path))
 
 

@@ -10,7 +10,8 @@ import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from diffharmon.errors import InputError, ModelError
-from diffharmon.evaluator.clip import Clip, crop_box
+from diffharmon.evaluator.clip import Clip
+from diffharmon.images.regions import box_around
 from diffharmon.protocols import Evaluator
 from diffharmon.types import Description
 
@@ -60,7 +61,7 @@ def photo():
 
 def test_score_is_the_difference_of_cosines_of_the_crop(folder, photo):
     image, mask = photo
-    evaluator = Clip(str(folder), margin=0.5)
+    evaluator = Clip(str(folder), margin=0.5, context=False)
     assert isinstance(evaluator, Evaluator)
     score = evaluator.score(image, mask, WORDS)
     crop = (image[:, 50:250, 100:300].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
@@ -85,7 +86,7 @@ def test_swapped_words_change_the_sign_and_equal_words_give_zero(folder, photo):
 
 def test_only_the_surroundings_of_the_object_count(folder, photo):
     image, mask = photo
-    evaluator = Clip(str(folder), margin=0.25)
+    evaluator = Clip(str(folder), margin=0.25, context=False)
     far, near = image.clone(), image.clone()
     far[:, :70] = 0
     near[:, 90:95] = 0
@@ -109,12 +110,12 @@ def test_long_prompts_are_cut(folder, photo):
 def test_thin_foregrounds_at_the_border_are_cropped(folder):
     image, mask = torch.rand(3, 40, 60), torch.zeros(1, 40, 60)
     mask[:, 0, 59] = 1
-    assert crop_box(mask, 0.25) == (0, 1, 59, 60)
+    assert box_around(mask, 0.25) == (0, 1, 59, 60)
     assert np.isfinite(Clip(str(folder)).score(image, mask, WORDS).value)
     mask[:, :, :] = 1
-    assert crop_box(mask, 0.25) == (0, 40, 0, 60)
+    assert box_around(mask, 0.25) == (0, 40, 0, 60)
     with pytest.raises(InputError, match="empty"):
-        crop_box(torch.zeros(1, 40, 60), 0.25)
+        box_around(torch.zeros(1, 40, 60), 0.25)
 
 
 def test_missing_models_and_bad_options_are_clear(folder, tmp_path):

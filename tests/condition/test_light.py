@@ -3,8 +3,8 @@
 import torch
 
 from diffharmon.condition import grades
+from diffharmon.condition.light import CARDS, cards_under, named_change
 from diffharmon.condition.vocabulary import VOCABULARY
-from diffharmon.describer.light import CARDS, cards_under
 
 
 def test_neutral_light_leaves_the_cards_alone():
@@ -34,3 +34,19 @@ def test_sets_go_together_as_grades_are_drawn():
 
 def test_every_word_has_a_light():
     assert cards_under([(word,) for entries in VOCABULARY.values() for word in entries]).isfinite().all()
+
+
+def test_the_named_change_undoes_the_grade_that_is_named():
+    generator = torch.Generator().manual_seed(0)
+    photo = 0.2 + 0.6 * torch.rand(3, 24, 24, generator=generator)
+    for choice in (("dim",), ("warm",), ("shadowed", "cold"), ("bright", "golden")):
+        graded = grades.sample(choice, generator)(photo)
+        undone = graded + named_change(graded, choice, ("daylight",))
+        assert (undone - photo).square().mean() < 0.25 * (graded - photo).square().mean(), choice
+
+
+def test_equal_and_unknown_words_name_no_change():
+    photo = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(1))
+    for words in (("dim", "cool"), ("gloomy",)):
+        torch.testing.assert_close(named_change(photo, words, words), torch.zeros_like(photo), atol=1e-5, rtol=0)
+    assert torch.equal(named_change(photo, ("gloomy", "dim"), ("daylight",)), named_change(photo, ("dim",), ()))
