@@ -64,12 +64,14 @@ class Description:
         foreground: Words for the light the foreground was taken in.
         background: Words for the light of the scene around it.
         describer: Which describer spoke, for the record.
+        told: Somebody gave the words; they were not read off the image, so they are carried out.
     """
 
     object: str
     foreground: tuple[str, ...]
     background: tuple[str, ...]
     describer: str = ""
+    told: bool = False
 
     @property
     def foreground_prompt(self) -> str:
@@ -203,11 +205,13 @@ class Edited:
         source: The source branch (foreground prompt): what the model makes of the image as it is.
         edited: The edited branch (background prompt).
         source_image: The image that was inverted, at the same size.
+        description: The words that the edit followed; None where nothing was said.
     """
 
     source: Float[Tensor, "3 s s"]
     edited: Float[Tensor, "3 s s"]
     source_image: Float[Tensor, "3 s s"]
+    description: Description | None = None
 
 
 @dataclass(frozen=True)

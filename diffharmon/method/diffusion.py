@@ -115,6 +115,7 @@ class Diffusion(nn.Module):
         canvas = self.canvas(composite)
         meter = Meter(self.backbone.unet, self.backbone.device)
         attempts, descriptions = self.begin(canvas, meter)
+        policy = replace(self.policy, enough=None) if descriptions[0].told else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         while True:
             history = [
@@ -125,7 +126,7 @@ class Diffusion(nn.Module):
                 )
                 for attempt in attempts
             ]
-            move = decide(history, len(descriptions), self.policy, chooser.choice)
+            move = decide(history, len(descriptions), policy, chooser.choice)
             if isinstance(move, Stop):
                 return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
             number = move.description
@@ -134,7 +135,7 @@ class Diffusion(nn.Module):
                     descriptions.append(self.describe(canvas.original, attempts, meter))
                 except DescriberError as error:
                     # What is finished counts: the loop ends as it would without another description.
-                    last = decide(history, len(descriptions), replace(self.policy, restarts=0), chooser.choice)
+                    last = decide(history, len(descriptions), replace(policy, restarts=0), chooser.choice)
                     best = last.best if isinstance(last, Stop) else 0
                     return Outcome(attempts[best], tuple(attempts), f"no other description: {error}", meter.costs)
                 number = len(descriptions) - 1
@@ -231,7 +232,7 @@ class Diffusion(nn.Module):
         decoded = self.backbone.decode(latents).clamp(0, 1)
         if self.truncate:
             decoded = (decoded * 255).floor() / 255
-        return Edited(source=decoded[0], edited=decoded[1], source_image=case.image)
+        return Edited(decoded[0], decoded[1], case.image, conditioning.description)
 
     def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.condition.light import named_change
 from diffharmon.types import Composite, Edited
 
 _CLIPPED = 4 / 255  # so close to black or white, a value may be cut off and says little about the change
@@ -43,13 +44,20 @@ class Detail:
 
     Args:
         strength: 1 applies the change as the model says, 0 leaves the photo as it is, up to 2 exaggerates.
+        calibrate: Scale the change, between 0 and 2, so that over the foreground it comes nearest to what the words say
+            (`diffharmon.condition.light`), for a small model whose edits go the right way but not the right distance.
         locality: Share of the local remainder: 0 is one map for the whole foreground, 1 follows the model's shading.
         radius: Half the side of the local window, as a fraction of the backbone's image side.
         epsilon: Ridge of the local fit, in squared units of [0, 1]; larger follows the model's texture less.
     """
 
     def __init__(
-        self, strength: float = 1.0, locality: float = 1.0, radius: float = 0.1, epsilon: float = 0.01
+        self,
+        strength: float = 1.0,
+        calibrate: bool = False,
+        locality: float = 1.0,
+        radius: float = 0.1,
+        epsilon: float = 0.01,
     ) -> None:
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must be in [0, 2], got {strength}")
@@ -59,7 +67,8 @@ class Detail:
             raise ValueError(f"radius must be in (0, 1], got {radius}")
         if epsilon <= 0:
             raise ValueError(f"epsilon must be positive, got {epsilon}")
-        self.strength, self.locality, self.radius, self.epsilon = strength, locality, radius, epsilon
+        self.strength, self.calibrate = strength, calibrate
+        self.locality, self.radius, self.epsilon = locality, radius, epsilon
 
     def recompose(
         self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited
@@ -69,11 +78,12 @@ class Detail:
         source, target = _array(edited.source), _array(edited.edited)
         small = F.interpolate(mask[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())
+        strength = self.strength * (_distance(change, edited, small) if self.calibrate else 1)
         result = composite.image.to(current, copy=True)
         for rows in _bands(mask[0]):
             here, cover = current[:, rows], mask[:, rows]
             added = _evaluate(change, here, current.shape[-2], rows)
-            changed = (here + self.strength * cover * added).clamp(0, 1)
+            changed = (here + strength * cover * added).clamp(0, 1)
             result[:, rows] = torch.where(cover > 0, changed, result[:, rows])
         return result
 
@@ -102,6 +112,17 @@ class Detail:
         total = np.maximum(window(coverage), 1e-12)
         gain, offset = window(gain * coverage[..., None]) / total[..., None], window(offset * coverage) / total
         return _Change(curve, shift, self.locality * gain, self.locality * offset)
+
+
+def _distance(change: _Change, edited: Edited, mask: Float[Tensor, "y x"]) -> float:
+    """Return the factor that brings a change nearest to what the description's words name, in least squares."""
+    if edited.description is None:
+        return 1.0
+    image = edited.source_image.to(mask)
+    wanted = named_change(image, edited.description.foreground, edited.description.background)
+    added = _evaluate(change, image, image.shape[-2], slice(0, image.shape[-2]))
+    square = (mask * added.square()).sum()
+    return float(((mask * wanted * added).sum() / square.clamp_min(1e-9)).clamp(0, 2))
 
 
 def _regress(

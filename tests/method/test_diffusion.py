@@ -127,6 +127,15 @@ def test_the_untouched_composite_wins_when_everything_is_worse(backbone, composi
     assert torch.equal(outcome.best.image, composite.image)
 
 
+@pytest.mark.parametrize(("describer", "tried"), [(Twice(), 0), (Fixed("cat", "dim", "bright"), 1)])
+def test_a_good_composite_is_left_alone_unless_words_were_given(backbone, composite, describer, tried):
+    policy = Policy(iterations=1, enough=-2.0, include_composite=False)
+    outcome = method(backbone, describer=describer, evaluator=Darkness(), policy=policy).harmonize(composite, ignore)
+    assert len(outcome.attempts) == 1 + tried
+    assert torch.equal(outcome.best.image, composite.image) is (tried == 0)
+    assert "at least -2" in outcome.reason or tried
+
+
 def test_several_descriptions_are_tried_first_and_equal_ones_once(backbone, composite):
     tried = method(backbone, describer=Twice(), evaluator=Darkness(), descriptions=3, policy=Policy(iterations=2))
     outcome = tried.harmonize(composite, ignore)

@@ -5,9 +5,10 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 
+from diffharmon.condition.light import named_change
 from diffharmon.protocols import Recomposer
 from diffharmon.recomposer.detail import Detail, _enlarge_rows
-from diffharmon.types import Composite, Edited
+from diffharmon.types import Composite, Description, Edited
 
 
 def photo(name="astronaut"):
@@ -189,3 +190,25 @@ def test_twelve_megapixels_take_seconds():
     start = time.process_time()
     recompose(image, mask, CHANGES["gain"], side=512)
     assert time.process_time() - start < 6
+
+
+WORDS = Description("cup", ("dim",), ("daylight",))
+
+
+@pytest.mark.parametrize(("share", "factor"), [(0.5, 2.0), (1.0, 1.0), (2.0, 0.5), (-0.5, 0.0), (0.1, 2.0)])
+def test_a_calibrated_change_goes_as_far_as_the_words_say(share, factor):
+    image = 0.25 + 0.3 * torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(4))
+    mask = central(image)
+    edited = Edited(image, image + share * named_change(image, WORDS.foreground, WORDS.background), image, WORDS)
+    composite = Composite("a", "b", image, mask)
+    plain, calibrated = (Detail(calibrate=on).recompose(composite, image, edited) for on in (False, True))
+    torch.testing.assert_close(calibrated - image, factor * (plain - image), atol=4e-3, rtol=0.02)
+    assert torch.equal(calibrated[:, :4], image[:, :4])
+
+
+def test_without_words_there_is_nothing_to_calibrate_by():
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(4))
+    edited = Edited(image, image * 0.8, image)
+    composite = Composite("a", "b", image, central(image))
+    plain, calibrated = (Detail(calibrate=on).recompose(composite, image, edited) for on in (False, True))
+    assert torch.equal(plain, calibrated)
