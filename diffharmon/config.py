@@ -30,7 +30,13 @@ PACKAGES = ("diffharmon.", "lightning.")
 CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
 ASSET_FOLDER = Path(str(files("diffharmon"))) / "assets"
 
-OmegaConf.register_new_resolver("asset", lambda name: str(ASSET_FOLDER / name), replace=True)
+
+def register_resolvers() -> None:
+    """Teach OmegaConf ``${asset:...}``; once a job, since a launcher's worker takes over its parent's resolvers."""
+    OmegaConf.register_new_resolver("asset", lambda name: str(ASSET_FOLDER / name), replace=True)
+
+
+register_resolvers()
 
 
 def load_target(target: str, key: str) -> Any:

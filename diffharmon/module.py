@@ -1,13 +1,18 @@
-"""Lightning's part: each process harmonizes its own images and writes what it finishes at once."""
+"""Lightning's part: each process harmonizes its own images and writes what it finishes at once.
+
+Reading the next image and writing the last one happen in a thread each while an image is harmonized.
+"""
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as processes
 from lightning import LightningModule
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -16,6 +21,7 @@ from torch.utils.data import Dataset as TorchDataset
 from diffharmon import images, panels, results
 from diffharmon.errors import DiffharmonError
 from diffharmon.metrics import MetricProtocol
+from diffharmon.metrics.clip import ClipScores
 from diffharmon.progress import ProgressBars
 from diffharmon.protocols import Dataset, Logger, Method
 from diffharmon.types import Composite, Outcome
@@ -46,17 +52,33 @@ class Finished:
 
 
 class Pending(TorchDataset):
-    """The images still to do; one that cannot be read becomes a ``Failure`` instead of ending the run."""
+    """The images still to do; one that cannot be read becomes a ``Failure`` instead of ending the run.
+
+    With an image handed out, the one that this process is given next is begun to be read: Lightning deals them out in
+    turn. Any other order works too, without that gain.
+    """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = list(indices)
+        self.background = ThreadPoolExecutor(1, "read")
+        self.ahead: dict[int, Future[Composite | Failure]] = {}
 
     def __len__(self) -> int:
         """Count the images still to do."""
         return len(self.indices)
 
     def __getitem__(self, position: int) -> Composite | Failure:
+        """Hand out one image."""
+        begun, self.ahead = self.ahead, {}
+        item = begun[position].result() if position in begun else self.read(position)
+        shared = processes.is_available() and processes.is_initialized()
+        following = position + (processes.get_world_size() if shared else 1)
+        if following < len(self):
+            self.ahead = {following: self.background.submit(self.read, following)}
+        return item
+
+    def read(self, position: int) -> Composite | Failure:
         """Read one image."""
         index = self.indices[position]
         try:
@@ -112,25 +134,38 @@ def explain(error: Exception) -> str:
 
 
 class ResultWriter(BasePredictionWriter):
-    """Writes each image's folder, then its row, the moment the image exists.
+    """Writes each image's folder, then its row, while the next image is harmonized.
+
+    At most one image waits to be written, so that a crash loses no more than it and the one being harmonized; a row
+    is on disk only after its pictures. An error in writing ends the run at the next image.
 
     Args:
         folder: The run's folder.
         record: What every image's record begins with: config, versions, seed.
         digest: The config's hash, in every row.
         protocol: How a result is compared with the ground truth, where there is one.
+        clip: How a result is compared with the words it was given; None leaves that out.
         logger: Told of every image, where there is one.
     """
 
     def __init__(
-        self, folder: Path, record: Mapping[str, Any], digest: str, protocol: MetricProtocol, logger: Logger | None
+        self,
+        folder: Path,
+        record: Mapping[str, Any],
+        digest: str,
+        protocol: MetricProtocol,
+        clip: ClipScores | None,
+        logger: Logger | None,
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.record = dict(record)
         self.digest = digest
         self.protocol = protocol
+        self.clip = clip
         self.logger = logger
+        self.background = ThreadPoolExecutor(1, "write")
+        self.unwritten: Future[None] | None = None
 
     def write_on_batch_end(
         self,
@@ -142,8 +177,29 @@ class ResultWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write one image."""
-        path = self.folder / f"rows-rank{trainer.global_rank}.jsonl"
+        """Begin to write one image, once the one before it is written."""
+        self.settle()
+        self.unwritten = self.background.submit(self.write, prediction, trainer.global_rank)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See the last image written before the rows are read."""
+        self.settle()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what is finished, also when the run is interrupted."""
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the image under way is written; raises what went wrong with it."""
+        if self.unwritten is not None:
+            wait([self.unwritten])  # An interrupt here leaves it to ``on_exception``.
+            written, self.unwritten = self.unwritten, None
+            written.result()
+
+    @torch.no_grad()
+    def write(self, prediction: Finished | Failure, rank: int) -> None:
+        """Write one image: its pictures and record, then its row, then what a logger wants."""
+        path = self.folder / f"rows-rank{rank}.jsonl"
         if isinstance(prediction, Failure):
             row = {"name": prediction.name, "source": prediction.source, "config": self.digest, "status": "error"}
             results.append_row(path, {**row, "error": prediction.error})
@@ -152,7 +208,7 @@ class ResultWriter(BasePredictionWriter):
         folder = self.folder / results.safe_name(prediction.composite.name)
         results.write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
         results.append_row(path, row)
-        if self.logger is not None and trainer.is_global_zero:
+        if self.logger is not None and rank == 0:
             composite, best = prediction.composite, prediction.outcome.best.image
             panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
             self.logger.image(composite.name, panel, row)
@@ -179,4 +235,6 @@ class ResultWriter(BasePredictionWriter):
             row |= self.protocol.measure(outcome.best.image, composite.real, composite.mask)
             before = self.protocol.measure(composite.image, composite.real, composite.mask)
             row |= {f"composite_{name}": value for name, value in before.items() if name != "area"}
+        if self.clip is not None:
+            row |= self.clip.measure(outcome.best.image, composite, outcome.best.description)
         return row

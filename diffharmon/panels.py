@@ -1,12 +1,14 @@
-"""Pictures for people: comparison strips and attention overlays."""
+"""Pictures for people, in 8 bits: comparison strips and attention overlays."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def comparison(
     mask: Float[Tensor, "1 h w"],
     real: Float[Tensor, "3 h w"] | None = None,
     amplify: float = 4.0,
-) -> Float[Tensor, "3 y x"]:
+) -> UInt8[Tensor, "3 y x"]:
     """Lay composite, result, real photo (where given), mask and amplified difference side by side with captions.
 
     The difference is that of the result to the real photo where given, else to the composite.
@@ -51,17 +53,17 @@ def comparison_parts(
     return parts
 
 
-def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> Float[Tensor, "3 y x"]:
+def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> UInt8[Tensor, "3 y x"]:
     """Lay pictures of one size side by side, each under its caption, each fitted to 640 x 480."""
     captioned = [_captioned(fit(picture), caption) for caption, picture in parts.items()]
-    gap = torch.ones(3, captioned[0].shape[1], GAP)
+    gap = _gap(captioned[0])
     pieces = [piece for picture in captioned for piece in (picture, gap)]
     return torch.cat(pieces[:-1], dim=2)
 
 
 def attention_overlay(
     image: Float[Tensor, "3 h w"], attention: Float[Tensor, "r c"], word: str
-) -> Float[Tensor, "3 y x"]:
+) -> UInt8[Tensor, "3 y x"]:
     """Lay an attention map as a heat map over the image, the word as caption; from its least to its most."""
     picture = fit(image)
     size = (picture.shape[2], picture.shape[1])
@@ -76,13 +78,13 @@ def attention_overlay(
     return _captioned((1 - weight) * grey + weight * heat, word)
 
 
-def attention_strip(image: Float[Tensor, "3 h w"], words: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "3 y x"]:
+def attention_strip(image: Float[Tensor, "3 h w"], words: Mapping[str, Float[Tensor, "_ _"]]) -> UInt8[Tensor, "3 y x"]:
     """Lay the image and the overlays of all words side by side."""
     pieces: Sequence[Tensor] = [
         _captioned(fit(image), "image"),
         *(attention_overlay(image, attention, word) for word, attention in words.items()),
     ]
-    gap = torch.ones(3, pieces[0].shape[1], GAP)
+    gap = _gap(pieces[0])
     return torch.cat([part for piece in pieces for part in (gap, piece)][1:], dim=2)
 
 
@@ -97,7 +99,24 @@ def fit(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 y x"]:
     return image.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
 
-def _captioned(image: Float[Tensor, "3 h w"], caption: str) -> Float[Tensor, "3 y w"]:
+def write(path: Path, picture: UInt8[Tensor, "3 y x"]) -> None:
+    """Write a picture as PNG, complete or not at all; hardly compressed, which spares most of its time.
+
+    Args:
+        path: The file; its folder is made when missing.
+        picture: RGB.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(partial, format="PNG", compress_level=1)
+    os.replace(partial, path)
+
+
+def _gap(beside: UInt8[Tensor, "3 y _"]) -> UInt8[Tensor, "3 y _"]:
+    return torch.full((3, beside.shape[1], GAP), 255, dtype=torch.uint8)
+
+
+def _captioned(image: Float[Tensor, "3 h w"], caption: str) -> UInt8[Tensor, "3 y w"]:
     """Put a line of black text on white above a picture; the text is cut to the picture's width."""
     canvas = Image.new("RGB", (image.shape[2], CAPTION), "white")
     font = ImageFont.load_default(_TEXT)
@@ -106,5 +125,5 @@ def _captioned(image: Float[Tensor, "3 h w"], caption: str) -> Float[Tensor, "3 
     while text and draw.textlength(text, font=font) > canvas.width - 4:
         text = text[:-1]
     draw.text((2, 2), text, fill="black", font=font)
-    title = from_uint8(torch.from_numpy(np.array(canvas)).permute(2, 0, 1))
-    return torch.cat((title, from_uint8(to_uint8(image))), dim=1)
+    title = torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
+    return torch.cat((title, to_uint8(image)), dim=1)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -60,6 +61,13 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     partial.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file so that the copy appears complete or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.copyfile(source, partial)
     os.replace(partial, path)
 
 
@@ -130,11 +138,14 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
     for attempt in outcome.attempts:
         if attempt.iteration >= 0:
             path = folder / f"iteration_{attempt.iteration:02d}.png"
-            images.write_image(path, attempt.image, alpha, composite.profile)
+            if attempt.image is best.image:  # Compressing it a second time would give the same bytes.
+                copy_file(folder / "harmonized.png", path)
+            else:
+                images.write_image(path, attempt.image, alpha, composite.profile)
     strip = panels.comparison(composite.image, best.image, composite.mask, composite.real)
-    images.write_image(folder / "comparison.png", strip)
+    panels.write(folder / "comparison.png", strip)
     if best.words:
-        images.write_image(folder / "attention.png", panels.attention_strip(composite.image, best.words))
+        panels.write(folder / "attention.png", panels.attention_strip(composite.image, best.words))
     write_json(folder / "record.json", {**record, **outcome_record(outcome)})
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffharmon.errors import ConfigError, DiffharmonError, InputError
+from diffharmon.evaluator.policy import LEFT_ALONE
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ def prepare(config: DictConfig) -> DictConfig:
     Raises:
         ConfigError: Naming the key.
     """
-    from diffharmon.config import expand_parts, validate
+    from diffharmon.config import expand_parts, register_resolvers, validate
 
+    register_resolvers()
     expand_parts(config)
     validate(config)
     return config
@@ -80,7 +82,8 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     failed = True
     try:
         if pending:
-            writer = ResultWriter(folder, record, digest, build(config.metrics), logger)
+            clip = build(config.clip_score) if config.clip_score else None
+            writer = ResultWriter(folder, record, digest, build(config.metrics), clip, logger)
             trainer = build_trainer(config, writer)
             loader = DataLoader(Pending(dataset, pending), batch_size=1, collate_fn=only)
             trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
@@ -141,6 +144,8 @@ def describe_row(row: Mapping[str, Any]) -> str:
             label = {"psnr": "PSNR", "fpsnr": "fPSNR"}[metric]
             parts.append(f"{label} {row[f'composite_{metric}']:.2f} -> {row[metric]:.2f} dB")
     parts.append(f"score {row['score']:.3f}")
+    if str(row.get("reason", "")).startswith(LEFT_ALONE):
+        parts.append("left alone as harmonious (evaluator=none always changes)")
     parts.append(f"{row['seconds']:.1f} s, {row['unet_calls']:.0f} UNet calls")
     return ", ".join(parts)
 

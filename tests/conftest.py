@@ -1,7 +1,9 @@
-"""What several test files share: a toy Stable Diffusion folder with its own tokenizer, and a toy photo composite."""
+"""What several test files share: a toy Stable Diffusion folder, a toy photo composite, and the command itself."""
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,6 +17,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusi
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from diffharmon import results
 from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
 from diffharmon.types import Composite, Description
@@ -155,3 +158,56 @@ def toy_pidinet(tmp_path_factory) -> Path:
     state = {f"module.{name}": value for name, value in PiDiNetNetwork(8, 4).state_dict().items()}
     torch.save({"epoch": 0, "state_dict": state}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def start_command(tmp_path_factory):
+    """Start ``diffharmon`` into a folder, a sweep with ``-m`` among the overrides, in a process group of its own."""
+    elsewhere = tmp_path_factory.mktemp("wandb")
+
+    def start(folder: Path, *overrides: str) -> subprocess.Popen:
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            **{f"WANDB_{name}": str(elsewhere) for name in ("DATA_DIR", "CACHE_DIR", "CONFIG_DIR")},
+        }
+        place = f"hydra.{'sweep' if '-m' in overrides else 'run'}.dir={folder}"
+        command = [sys.executable, "-m", "diffharmon.run", *overrides, place]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_command(start_command):
+    """Run ``diffharmon`` into a folder and wait for it."""
+
+    def run(folder: Path, *overrides: str) -> subprocess.CompletedProcess:
+        with start_command(folder, *overrides) as process:
+            output, error = process.communicate(timeout=900)
+        return subprocess.CompletedProcess(process.args, process.returncode, output, error)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """Read a run's rows by name, as a sorted list and without the time they took."""
+
+    def read(folder: Path) -> list[dict]:
+        rows = [{key: value for key, value in row.items() if key != "seconds"} for row in results.read_rows(folder)]
+        return sorted(rows, key=lambda row: row["name"])
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def jobs_of(rows_of):
+    """Read the rows of all jobs of a sweep that have some, by job."""
+
+    def read(folder: Path) -> dict[str, list[dict]]:
+        return {path.name: rows_of(path) for path in sorted(folder.iterdir()) if results.read_rows(path)}
+
+    return read

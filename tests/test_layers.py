@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
 KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
-BASE = {"types", "errors", "protocols", "images", "sampling", "condition"}
+BASE = {"types", "errors", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
@@ -20,7 +20,9 @@ ALLOWED = {
     "attention": {"errors", "types"},
     "sampling": {"types", "protocols"},
     "cost": {"types"},
-    "metrics": {"errors", "images", "types"},
+    "loading": {"errors"},
+    "clip_model": {"loading", "images"},
+    "metrics": {"errors", "images", "types", "clip_model"},
     "panels": {"images", "types"},
     "config": {"errors"},
     "progress": {"types"},

@@ -1,7 +1,16 @@
-import torch
+import threading
+from dataclasses import replace
+from functools import partial
 
+import pytest
+import torch
+from lightning import Trainer
+
+from diffharmon import results
 from diffharmon.errors import InputError
-from diffharmon.module import Failure, Finished, HarmonizeModule, Pending, explain
+from diffharmon.metrics import MetricProtocol
+from diffharmon.module import Failure, Finished, HarmonizeModule, Pending, ResultWriter, explain
+from diffharmon.protocols import Logger
 from diffharmon.types import Attempt, Description, Outcome, Score
 
 
@@ -61,3 +70,78 @@ def test_what_cannot_be_read_is_a_failure_of_that_image(composite):
     pending = Pending(Dataset(), [1, 0])
     assert pending[0] == Failure("b", "", "b.png is damaged")
     assert pending[1] is composite
+
+
+def test_the_next_image_is_read_while_one_is_harmonized(composite):
+    begun = threading.Event()
+
+    class Dataset:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            if index == 1:
+                begun.set()
+            return replace(composite, name="abc"[index])
+
+        def name(self, index):
+            return "abc"[index]
+
+    pending = Pending(Dataset(), [0, 1, 2])
+    assert pending[0].name == "a"
+    assert begun.wait(10)
+    assert [pending[position].name for position in (2, 0, 1, 2, 2)] == ["c", "a", "b", "c", "c"]
+
+
+class Watching(Logger):
+    """A logger that notes what was on disk when it was told of an image, and in which thread it was told."""
+
+    def __init__(self, folder):
+        self.folder, self.seen, self.threads = folder, [], set()
+
+    def image(self, name, panel, row):
+        self.seen.append([row["name"] for row in results.read_rows(self.folder)])
+        self.threads.add(threading.current_thread())
+
+
+@pytest.fixture
+def writing(composite, tmp_path):
+    """A writer that logs to ``Watching``, its Lightning arguments, and what gives it an image of a name."""
+    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricProtocol("full"), None, Watching(tmp_path))
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    module = HarmonizeModule(Untouched())
+
+    def write(name):
+        finished = module.predict_step(replace(composite, name=name), 0)
+        writer.write_on_batch_end(trainer, module, finished, None, composite, 0, 0)
+
+    return writer, partial(writer.on_predict_end, trainer, module), partial(writer.on_exception, trainer, module), write
+
+
+def test_rows_are_written_in_order_behind_the_run_and_all_are_there_at_its_end(writing, tmp_path):
+    writer, end, _, write = writing
+    for name in "abc":
+        write(name)
+    end()
+    assert writer.logger.seen == [["a"], ["a", "b"], ["a", "b", "c"]]
+    assert threading.main_thread() not in writer.logger.threads
+    for row in results.read_rows(tmp_path):
+        made = {path.name for path in (tmp_path / row["name"]).iterdir()}
+        assert {"harmonized.png", "comparison.png", "record.json"} <= made
+
+
+def test_an_interrupted_run_keeps_the_image_that_is_finished(writing, tmp_path):
+    _, _, interrupted, write = writing
+    write("a")
+    interrupted(KeyboardInterrupt())
+    assert [row["name"] for row in results.read_rows(tmp_path)] == ["a"]
+
+
+def test_an_image_without_its_pictures_gets_no_row_and_ends_the_run(writing, tmp_path):
+    _, _, interrupted, write = writing
+    (tmp_path / "a").write_text("in the way of the image's folder")
+    write("a")
+    with pytest.raises(OSError, match="exists"):
+        write("b")
+    interrupted(OSError())
+    assert results.read_rows(tmp_path) == []

@@ -1,37 +1,106 @@
-"""A run that is killed at any moment and started again ends with the rows of an uninterrupted one."""
+"""Runs and sweeps that are killed and started again end with the rows and tables of uninterrupted ones."""
 
-import subprocess
-import sys
+import os
+import re
+import signal
 import time
 
 import pytest
 
 from diffharmon import results
+from diffharmon.logger.wandb import run_id
+from diffharmon.report import command as report
+
+WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}", "clip_score=none", "trainer=cpu")
+RUN = ("dataset=mini", "dataset.limit=6", *WORDS)
+# What keeps the structure, how the result gets into the photo and how many steps it takes: 12 jobs.
+SWEEP = (
+    "-m",
+    "dataset=mini",
+    "dataset.limit=3",
+    *WORDS,
+    "name=choices",
+    "structure=none,anchor",
+    "recomposer=detail,feather",
+    "backbone.steps=2,4,8",
+    "logger=wandb_csv",
+)
+JOBS = 12
 
 
-def start(folder):
-    words = "describer.path=${asset:mini/triples.jsonl}"
-    overrides = ["dataset=mini", "dataset.limit=6", "describer=file", words, "trainer=cpu", f"hydra.run.dir={folder}"]
-    return subprocess.Popen([sys.executable, "-m", "diffharmon.run", *overrides], stderr=subprocess.DEVNULL)
+def kill_when(process, reached):
+    """Kill a command and all it started, which leaves nothing the chance to tidy up."""
+    while not reached():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
-def rows(folder):
-    kept = [{key: value for key, value in row.items() if key != "seconds"} for row in results.read_rows(folder)]
-    return sorted(kept, key=lambda row: row["name"])
+def finished(folder):
+    """When the record of each image that has a row was written."""
+    marks = {}
+    for path in folder.rglob("rows-rank*.jsonl"):
+        for row in results.read_rows(path.parent):
+            record = path.parent / results.safe_name(row["name"]) / "record.json"
+            marks[record] = record.stat().st_mtime_ns
+    return marks
+
+
+def tables(folder):
+    """Both tables of the sweep's report, without its folder and the column of seconds."""
+    report.main([str(folder)])
+    text = (folder / "report.md").read_text().replace(f"{folder.parent.name}/{folder.name}/", "")
+    lines = [line.split(" | ") for line in text.splitlines()]
+    column = next(line.index("seconds an image") for line in lines if "seconds an image" in line)
+    runs = [line[:column] + line[column + 1 :] if line[0].startswith("| structure=") else line for line in lines[:20]]
+    return runs + lines[20:], (folder / "report.csv").read_text()
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
+def test_a_killed_run_goes_on_where_it_was(tmp_path, start_command, run_command, rows_of):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(whole).wait() == 0
-    run = start(broken)
-    while run.poll() is None and len(results.read_rows(broken)) < 2:
-        time.sleep(0.05)
-    run.kill()
-    run.wait()
-    finished = {path: path.stat().st_mtime_ns for path in broken.glob("*/record.json")}
-    before = {row["name"] for row in results.read_rows(broken)}
-    assert 2 <= len(before) < 6
-    assert start(broken).wait() == 0
-    assert rows(broken) == rows(whole)
-    assert all(path.stat().st_mtime_ns == finished[path] for path in finished if path.parent.name in before)
+    assert run_command(whole, *RUN).returncode == 0
+    kill_when(start_command(broken, *RUN), lambda: len(results.read_rows(broken)) >= 2)
+    marks = finished(broken)
+    assert 2 <= len(marks) < 6
+    assert run_command(broken, *RUN).returncode == 0
+    assert rows_of(broken) == rows_of(whole)
+    assert marks.items() <= finished(broken).items()
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_twice_ends_with_the_report_of_an_uninterrupted_one(
+    tmp_path, start_command, run_command, jobs_of
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    done = run_command(whole, *SWEEP)
+    assert done.returncode == 0, done.stderr
+    expected = jobs_of(whole)
+    assert [len(expected[str(number)]) for number in range(JOBS)] == [3] * JOBS
+    # While the models of job 3 load, then between two images of job 7.
+    kill_when(start_command(broken, *SWEEP), (broken / "3" / "run.json").is_file)
+    first = finished(broken)
+    assert {record.parents[1].name for record in first} == {"0", "1", "2"}
+    kill_when(start_command(broken, *SWEEP), lambda: results.read_rows(broken / "7"))
+    second = finished(broken)
+    assert {record.parents[1].name for record in second} == set("01234567")
+    assert 7 * 3 + 1 <= len(second) < 8 * 3
+    assert first.items() <= second.items()
+    done = run_command(broken, *SWEEP)
+    assert done.returncode == 0, done.stderr
+    assert jobs_of(broken) == expected, "as many rows, and the same"
+    assert second.items() <= finished(broken).items(), "no finished image was computed again"
+    assert tables(broken) == tables(whole)
+    intervals = [cell for line in tables(broken)[0] for cell in line if re.search(r"\d \[[\d.]+, [\d.]+\]", cell)]
+    assert len(intervals) >= JOBS * 7
+    ids = [{path.name.rpartition("-")[2] for path in broken.glob(f"{job}/wandb/offline-run-*")} for job in expected]
+    assert len(ids) == len(set.union(*ids)) == JOBS, "an interrupted job goes on in its own W&B run"
+
+
+def test_a_run_killed_while_its_wandb_id_was_written_gets_one(tmp_path):
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "id").write_text("")
+    made = run_id(tmp_path)
+    assert len(made) == 12
+    assert run_id(tmp_path) == made

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from diffharmon import images, results, run
+from diffharmon.evaluator.policy import LEFT_ALONE
 
 
 @pytest.fixture
@@ -234,3 +235,9 @@ def test_the_configuration_hash_ignores_what_changes_no_result():
     other = {**config, "name": "b", "trainer": {"devices": 2}, "dataset": {"limit": 9}}
     assert results.config_hash(config) == results.config_hash(other)
     assert results.config_hash(config) != results.config_hash({**config, "seed": 2})
+
+
+def test_a_composite_left_alone_is_said_to_be():
+    row = {"name": "a", "score": 0.7, "seconds": 0.3, "unet_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
+    assert "left alone as harmonious (evaluator=none" in run.describe_row(row)
+    assert "left alone" not in run.describe_row({**row, "reason": "all 1 iterations done"})

@@ -1,7 +1,6 @@
 """Sweeps by the command itself, with every launcher: the same rows, a run of its own for every job, failures alone."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,26 +31,6 @@ LAUNCHERS = {
 }
 
 
-def run_sweep(folder, *overrides):
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore",
-        **{f"WANDB_{name}": str(folder / "elsewhere") for name in ("DATA_DIR", "CACHE_DIR", "CONFIG_DIR")},
-    }
-    command = [sys.executable, "-m", "diffharmon.run", *overrides, f"hydra.sweep.dir={folder}"]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
-
-
-def rows_of(folder):
-    """All rows by job, without the time they took."""
-    found = {}
-    for path in sorted(folder.glob("*/rows-rank0.jsonl")):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        found[path.parent.name] = [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-    return found
-
-
 def wandb_records(job):
     (run,) = job.glob("wandb/offline-run-*")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
@@ -60,18 +39,18 @@ def wandb_records(job):
 
 
 @pytest.fixture(scope="module")
-def basic(tmp_path_factory):
+def basic(tmp_path_factory, run_command):
     folder = tmp_path_factory.mktemp("basic")
-    return folder, run_sweep(folder, *SWEEP)
+    return folder, run_command(folder, *SWEEP)
 
 
 @pytest.mark.slow
-def test_one_failed_job_does_not_spoil_the_others(basic):
+def test_one_failed_job_does_not_spoil_the_others(basic, jobs_of):
     folder, done = basic
     assert done.returncode == 2, done.stderr
     assert "/no/such/model" in done.stderr
     assert "Traceback" not in done.stderr
-    rows = rows_of(folder)
+    rows = jobs_of(folder)
     assert sorted(rows) == ["2", "3"]
     assert [row["status"] for job in rows.values() for row in job] == ["ok", "ok"]
     assert rows["2"][0]["unet_calls"] < rows["3"][0]["unet_calls"]
@@ -97,27 +76,27 @@ def test_every_job_has_its_own_wandb_run_of_one_group(basic):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_every_launcher_gives_the_rows_of_the_basic_one(basic, launcher, tmp_path):
+def test_every_launcher_gives_the_rows_of_the_basic_one(basic, launcher, tmp_path, run_command, jobs_of):
     pytest.importorskip(LAUNCHERS[launcher], reason=f"the plugin of hydra/launcher={launcher} is not installed")
-    done = run_sweep(tmp_path, *SWEEP, f"hydra/launcher={launcher}")
+    done = run_command(tmp_path, *SWEEP, f"hydra/launcher={launcher}")
     assert done.returncode == 2, done.stderr
-    assert rows_of(tmp_path) == rows_of(basic[0])
+    assert jobs_of(tmp_path) == jobs_of(basic[0])
     ids = {path.name for number in "0123" for path in (tmp_path / number).glob("wandb/offline-run-*")}
     assert len({name.rpartition("-")[2] for name in ids}) == 4
 
 
 @pytest.mark.slow
-def test_optuna_looks_for_the_largest_result(tmp_path):
+def test_optuna_looks_for_the_largest_result(tmp_path, run_command, jobs_of):
     pytest.importorskip(
         "hydra_plugins.hydra_optuna_sweeper", reason="the plugin of hydra/sweeper=tune is not installed"
     )
-    done = run_sweep(
+    done = run_command(
         tmp_path,
         *("-m", "experiment=demo", "evaluator=none", "trainer=cpu", "backbone.steps=2", "hydra/sweeper=tune"),
         *("recomposer.strength=interval(0.0, 1.0)", "hydra.sweeper.n_trials=3"),
     )
     assert done.returncode == 0, done.stderr
-    best = max(row["fpsnr"] for job in rows_of(tmp_path).values() for row in job)
+    best = max(row["fpsnr"] for job in jobs_of(tmp_path).values() for row in job)
     text = (tmp_path / "optimization_results.yaml").read_text()
     assert float(text.partition("best_value: ")[2].split()[0]) == pytest.approx(best)
 

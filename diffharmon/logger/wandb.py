@@ -88,7 +88,9 @@ class Wandb:
         values: dict[str, Any] = {f"image/{key}": value for key, value in numbers(row).items()}
         if self.save_images:
             pictures = ((title, to_uint8(fit(picture)).permute(1, 2, 0).numpy()) for title, picture in panel.items())
-            values["panel"] = [wandb.Image(pixels, caption=f"{name}: {title}") for title, pixels in pictures]
+            values["panel"] = [
+                wandb.Image(pixels, caption=f"{name}: {title}", file_type="jpg") for title, pixels in pictures
+            ]
         self.run.log({"name": name, **values}, step=self.step)
         self.step += 1
 
@@ -124,10 +126,13 @@ def job_name(folder: Path, study: str) -> str:
 def run_id(folder: Path) -> str:
     """Return the folder's run id, made at its first start."""
     path = folder / "wandb" / "id"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+    known = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if known:  # A run killed while the file was made leaves it empty.
+        return known
+    made = uuid.uuid4().hex[:12]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made, encoding="utf-8")
+    return made
 
 
 def redact(value: Any) -> Any:
