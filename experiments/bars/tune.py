@@ -42,6 +42,7 @@ VARIANTS = {
 }
 RECOMPOSERS = {
     "detail": ["recomposer=detail"],
+    "not calibrated": ["recomposer.calibrate=false"],
     "locality 0.5": ["recomposer.locality=0.5"],
     "locality 0": ["recomposer.locality=0"],
     "strength 0.85": ["recomposer.strength=0.85"],
