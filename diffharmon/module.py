@@ -204,14 +204,22 @@ class ResultWriter(BasePredictionWriter):
             row = {"name": prediction.name, "source": prediction.source, "config": self.digest, "status": "error"}
             results.append_row(path, {**row, "error": prediction.error})
             return
-        row = self.row(prediction)
+        row = self.measured(prediction)
         folder = self.folder / results.safe_name(prediction.composite.name)
         results.write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
         results.append_row(path, row)
-        if self.logger is not None and rank == 0:
+        if self.logger is not None and rank == 0 and row["status"] == "ok":
             composite, best = prediction.composite, prediction.outcome.best.image
             panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
             self.logger.image(composite.name, panel, row)
+
+    def measured(self, finished: Finished) -> dict[str, Any]:
+        """Return the image's row; one that cannot be measured keeps its pictures and gets an error row."""
+        try:
+            return self.row(finished)
+        except DiffharmonError as error:
+            row = {"name": finished.composite.name, "source": finished.composite.source, "config": self.digest}
+            return {**row, "status": "error", "error": f"harmonized, but cannot be measured: {explain(error)}"}
 
     def row(self, finished: Finished) -> dict[str, Any]:
         """Flatten one image to a row."""

@@ -193,15 +193,18 @@ def test_the_full_error_is_there_for_who_asks(command, photo, monkeypatch):
 
 def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, photo, composite, pipeline_folder):
     for kind in ("images", "masks"):
-        for name in ("a", "b", "c"):
+        for name in ("a", "b", "c", "faint"):
             source = composite.image if kind == "images" else composite.mask
             images.write_image(photo / kind / f"{name}.png", source)
     (photo / "images" / "b.png").write_text("not an image")
+    # Foreground for the method, from 100 of 255, but none for the metrics, from 127.
+    images.write_image(photo / "masks" / "faint.png", 0.45 * composite.mask)
     code, error, folder = command(
         settings=[
             "dataset=folder",
             f"dataset.images={photo / 'images'}",
             f"dataset.masks={photo / 'masks'}",
+            f"dataset.reals={photo / 'images'}",
             "describer=fixed",
             "describer.object=cat",
             "describer.foreground=dim",
@@ -214,11 +217,12 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
         ]
     )
     assert code == 2
-    assert "1 of 3 images failed" in error
+    assert "2 of 4 images failed" in error
     rows = {row["name"]: row for row in results.read_rows(folder)}
-    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "error", "c": "ok"}
+    assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "error", "c": "ok", "faint": "error"}
     assert "b.png" in rows["b"]["error"]
-    assert (folder / "c" / "harmonized.png").is_file()
+    assert "cannot be measured: the mask is empty" in rows["faint"]["error"]
+    assert all((folder / name / "harmonized.png").is_file() for name in ("a", "c", "faint"))
 
 
 def test_rows_survive_a_line_cut_short(tmp_path):
