@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from diffharmon.types import (
     Attempt,
     AttentionRule,
-    Case,
     Composite,
     Conditioning,
     Description,
     Edited,
-    Guide,
+    Inversion,
     Observer,
     Outcome,
     Score,
+    StructureGuidance,
     TokenEdit,
     WordSpans,
 )
@@ -52,8 +52,8 @@ class Describer(Protocol):
 
 
 @runtime_checkable
-class Tape(Protocol):
-    """What an attention ``with`` block hands out: the loop tells it the step, recorded maps are read from it."""
+class AttentionStore(Protocol):
+    """What an attention ``with`` block returns: the loop sets its step and reads the recorded maps from it."""
 
     step: int
 
@@ -127,7 +127,9 @@ class Backbone(Protocol):
         """Take one DDIM step towards noise: from what leaves sampling step ``step`` to what enters it."""
         ...
 
-    def attention(self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()) -> AbstractContextManager[Tape]:
+    def attention(
+        self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()
+    ) -> AbstractContextManager[AttentionStore]:
         """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
         ...
 
@@ -136,7 +138,9 @@ class Backbone(Protocol):
 class EmbeddingOptimizer(Protocol):
     """Conditioning in, better conditioning out."""
 
-    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+    def refine(
+        self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
+    ) -> Conditioning:
         """Return an improved conditioning; the backbone's weights stay as they are."""
         ...
 
@@ -145,7 +149,7 @@ class EmbeddingOptimizer(Protocol):
 class StructurePreserver(Protocol):
     """One part of what keeps the structure of the image while its light changes."""
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Measure the structure of ``composite.image`` (the image of this iteration) at ``size`` x ``size`` pixels."""
         ...
 

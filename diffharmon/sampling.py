@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.protocols import Backbone, Tape
+from diffharmon.protocols import AttentionStore, Backbone
 from diffharmon.types import Conditioning, Event, Observer, Trajectory, ignore
 
 
@@ -82,7 +82,7 @@ def edit(
     trajectory: Trajectory,
     conditioning: Conditioning,
     guidance: float,
-    tape: Tape,
+    store: AttentionStore,
     anchor: float | None = None,
     observe: Observer = ignore,
 ) -> Float[Tensor, "2 c y x"]:
@@ -93,7 +93,7 @@ def edit(
         trajectory: The inversion to start from.
         conditioning: Embeddings of each step.
         guidance: Classifier-free guidance scale.
-        tape: The attention block's tape, told each step.
+        store: What the attention block hands out; its step is set before each prediction.
         anchor: Where given, the source branch is put back on the trajectory after every step (direct inversion, arXiv
             2310.01506) and this fraction of its correction goes to the edited branch too.
         observe: Sees the two latents after each step.
@@ -104,7 +104,7 @@ def edit(
     steps = len(backbone.timesteps)
     latents = trajectory.latents[0].expand(2, -1, -1, -1)
     for step in range(steps):
-        tape.step = step
+        store.step = step
         latents = edit_step(backbone, latents, conditioning, guidance, step)
         if anchor is not None:
             target = trajectory.latents[step + 1]

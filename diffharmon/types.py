@@ -64,14 +64,14 @@ class Description:
         foreground: Words for the light the foreground was taken in.
         background: Words for the light of the scene around it.
         describer: Which describer spoke, for the record.
-        told: Somebody gave the words; they were not read off the image, so they are carried out.
+        user_provided: Whether a user gave the words, which are then followed whatever the composite's score.
     """
 
     object: str
     foreground: tuple[str, ...]
     background: tuple[str, ...]
     describer: str = ""
-    told: bool = False
+    user_provided: bool = False
 
     @property
     def foreground_prompt(self) -> str:
@@ -136,7 +136,7 @@ class AttentionRule:
 
     Attributes:
         kind: ``cross`` or ``self``.
-        action: ``replace`` (each row attends as its source row does) or ``record`` (maps are kept on the tape).
+        action: ``replace`` (each row attends as its source row does) or ``record`` (maps are written to the store).
         places: The parts of the UNet it applies to.
         start: Fraction of the sampling steps at which it begins.
         end: Fraction of the sampling steps at which it ends.
@@ -163,7 +163,7 @@ Loss = Callable[[Float[Tensor, "1 3 s s"]], Float[Tensor, ""]]
 
 
 @dataclass(frozen=True)
-class Guide:
+class StructureGuidance:
     """What keeps the structure of one image while it is edited.
 
     Attributes:
@@ -179,7 +179,7 @@ class Guide:
 
 
 @dataclass(frozen=True)
-class Case:
+class Inversion:
     """One image at the backbone's size: what an embedding optimizer may look at.
 
     Attributes:
@@ -187,14 +187,14 @@ class Case:
         mask: Binary foreground mask at image size.
         latent_mask: Binary foreground mask at latent size.
         trajectory: The inversion of ``image``.
-        guide: The structure to keep.
+        structure: What keeps the structure of ``image`` during the edit.
     """
 
     image: Float[Tensor, "3 s s"]
     mask: Float[Tensor, "1 s s"]
     latent_mask: Float[Tensor, "1 y x"]
     trajectory: Trajectory
-    guide: Guide
+    structure: StructureGuidance
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def test_more_steps_reconstruct_better(folder, request, description):
         conditioning = condition(backbone, description)
         latent = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
         trajectory = invert(backbone, latent, conditioning, 1.0)
-        with backbone.attention(()) as tape:
-            source = edit(backbone, trajectory, conditioning, 1.0, tape)[0]
+        with backbone.attention(()) as store:
+            source = edit(backbone, trajectory, conditioning, 1.0, store)[0]
         errors.append(((source - latent[0]).norm() / latent.norm()).item())
     assert errors[1] < errors[0] < 0.5
 
@@ -61,8 +61,8 @@ def test_an_anchored_source_branch_ends_where_the_inversion_began(backbone, cond
     trajectory = invert(backbone, latent, conditioning, 0.0)
     ends = {}
     for anchor in (None, 0.0, 1.0):
-        with backbone.attention(()) as tape:
-            ends[anchor] = edit(backbone, trajectory, conditioning, 2.5, tape, anchor)
+        with backbone.attention(()) as store:
+            ends[anchor] = edit(backbone, trajectory, conditioning, 2.5, store, anchor)
     assert torch.equal(ends[0.0][0], latent[0])
     assert not torch.equal(ends[None][0], latent[0])
     assert torch.equal(ends[0.0][1], ends[None][1])  # as published, the edited branch is left alone
@@ -80,16 +80,16 @@ def test_without_a_difference_in_text_both_branches_agree_under_control(backbone
     )
     trajectory = invert(backbone, torch.randn(1, 4, 16, 16), same, 0.0)
     rules = (AttentionRule("cross", "replace"), AttentionRule("self", "replace"))
-    with backbone.attention(rules, edit_rows(guidance)) as tape:
-        source, edited = edit(backbone, trajectory, same, guidance, tape)
+    with backbone.attention(rules, edit_rows(guidance)) as store:
+        source, edited = edit(backbone, trajectory, same, guidance, store)
     torch.testing.assert_close(source, edited, atol=1e-5, rtol=1e-4)
 
 
 def test_observers_see_every_step(backbone, conditioning):
     events = []
     trajectory = invert(backbone, torch.randn(1, 4, 16, 16), conditioning, 0.0, events.append)
-    with backbone.attention(()) as tape:
-        edit(backbone, trajectory, conditioning, 1.0, tape, observe=events.append)
+    with backbone.attention(()) as store:
+        edit(backbone, trajectory, conditioning, 1.0, store, observe=events.append)
     assert [(event.stage, event.step) for event in events] == [
         *(("inversion", step) for step in range(5)),
         *(("edit", step) for step in range(5)),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from diffharmon.attention.processor import MapTape, RuleProcessor
+from diffharmon.attention.processor import MapStore, RuleProcessor
 from diffharmon.attention.site import parse_site, rules_by_site
 from diffharmon.types import AttentionRule
 
@@ -12,7 +12,7 @@ from diffharmon.types import AttentionRule
 @contextmanager
 def attention_control(
     unet: Any, rules: Sequence[AttentionRule], steps: int, sources: Sequence[int] = ()
-) -> Iterator[MapTape]:
+) -> Iterator[MapStore]:
     """Install rules on the attention layers that some rule wants; the former processor objects come back in any case.
 
     Args:
@@ -28,15 +28,15 @@ def attention_control(
         raise ValueError("a 'replace' attention rule needs the source row of every batch row, got none")
     former = dict(unet.attn_processors)
     sites = [parse_site(name) for name in former]
-    tape = MapTape(steps=steps, sources=tuple(sources))
+    store = MapStore(steps=steps, sources=tuple(sources))
     chosen = rules_by_site(sites, rules)
     changed = {
-        site.name: RuleProcessor(site, chosen[site.name], tape) if site.name in chosen else former[site.name]
+        site.name: RuleProcessor(site, chosen[site.name], store) if site.name in chosen else former[site.name]
         for site in sites
     }
     # diffusers empties the dict it is given, so both calls get a copy.
     unet.set_attn_processor(dict(changed))
     try:
-        yield tape
+        yield store
     finally:
         unet.set_attn_processor(dict(former))

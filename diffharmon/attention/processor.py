@@ -13,7 +13,7 @@ from diffharmon.types import AttentionRule, Site
 
 
 @dataclass
-class MapTape:
+class MapStore:
     """The running record of one ``with`` block: the loop sets ``step``, processors write maps by layer.
 
     A layer that is called again (a new step, or gradient checkpointing) overwrites what it wrote: nothing adds up.
@@ -48,10 +48,10 @@ class RuleProcessor:
     are written out only where they are recorded.
     """
 
-    def __init__(self, site: Site, rules: Sequence[AttentionRule], tape: MapTape) -> None:
+    def __init__(self, site: Site, rules: Sequence[AttentionRule], store: MapStore) -> None:
         self.site = site
         self.rules = tuple(rules)
-        self.tape = tape
+        self.store = store
 
     def __call__(
         self,
@@ -89,17 +89,19 @@ class RuleProcessor:
         value: Float[Tensor, "b heads n c"],
         scale: float,
     ) -> Float[Tensor, "b heads q c"]:
-        """Apply the rules that are active at the tape's step."""
+        """Apply the rules that are active at the store's step."""
         queries = query.shape[2]
-        self.tape.seen_queries.add(queries)
+        self.store.seen_queries.add(queries)
         active = [
-            rule for rule in self.rules if rule.active(self.tape.step, self.tape.steps) and rule.queries in (0, queries)
+            rule
+            for rule in self.rules
+            if rule.active(self.store.step, self.store.steps) and rule.queries in (0, queries)
         ]
         if any(rule.action == "replace" for rule in active):
-            rows = torch.tensor(self.tape.sources, device=query.device)
+            rows = torch.tensor(self.store.sources, device=query.device)
             query, key = query.index_select(0, rows), key.index_select(0, rows)
         if any(rule.action == "record" for rule in active):
             maps = (query.float() @ key.float().transpose(-1, -2) * scale).softmax(dim=-1)
-            self.tape.recorded[self.site.name] = maps
+            self.store.recorded[self.site.name] = maps
             return maps.to(value.dtype) @ value
         return functional.scaled_dot_product_attention(query, key, value, scale=scale)

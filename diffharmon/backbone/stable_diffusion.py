@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from diffharmon.attention.control import attention_control
-from diffharmon.attention.processor import MapTape
+from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.loading import load_parts
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError
@@ -170,6 +170,8 @@ class StableDiffusion(nn.Module):
         """Take one DDIM step towards noise: from what leaves sampling step ``step`` to what enters it."""
         return self.inverse.step(noise, int(self.timesteps[step]) + self.level_shift, latent).prev_sample
 
-    def attention(self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()) -> AbstractContextManager[MapTape]:
+    def attention(
+        self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()
+    ) -> AbstractContextManager[MapStore]:
         """Put rules on the UNet's attention inside a ``with``; batch row r follows row ``sources[r]``."""
         return attention_control(self.unet, rules, len(self.timesteps), sources)

@@ -104,7 +104,7 @@ def _prompts(text: str, where: str) -> Iterator[Description]:
         name = front[0] if front else ""
         foreground, background = tuple(dict.fromkeys(front[1:])), tuple(dict.fromkeys(back[1:]))
         words.require(name, foreground, background, where)
-        yield Description(name, foreground, background, describer="file", told=True)
+        yield Description(name, foreground, background, describer="file", user_provided=True)
 
 
 def _named_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Description]]:
@@ -172,4 +172,4 @@ def _from_row(row: dict[str, Any], where: str) -> Description:
     back = words.split(row.get("background"), f"{where} background")
     words.require(name, front, back, where)
     speaker = row.get("describer")
-    return Description(name, front, back, describer=f"file ({speaker})" if speaker else "file", told=True)
+    return Description(name, front, back, describer=f"file ({speaker})" if speaker else "file", user_provided=True)

@@ -27,7 +27,7 @@ class Fixed:
         front = words.split(foreground, "describer.foreground")
         back = words.split(background, "describer.background")
         words.require(name, front, back, "describer=fixed")
-        self.description = Description(name, front, back, describer="fixed", told=True)
+        self.description = Description(name, front, back, describer="fixed", user_provided=True)
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
         """Return the given words."""

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from diffharmon.protocols import Backbone
-from diffharmon.types import Case, Conditioning, Observer
+from diffharmon.types import Conditioning, Inversion, Observer
 
 
 class NegativePrompt:
     """Takes the foreground embedding for the unconditional one: what null-text finds, without optimizing."""
 
-    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+    def refine(
+        self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
+    ) -> Conditioning:
         """Return the conditioning with the foreground's embeddings as unconditional ones."""
         return replace(conditioning, unconditional=conditioning.foreground)

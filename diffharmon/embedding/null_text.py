@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
-from diffharmon.types import Case, Conditioning, Event, Observer
+from diffharmon.types import Conditioning, Event, Inversion, Observer
 
 
 class NullText:
@@ -56,13 +56,15 @@ class NullText:
         self.stop_below = stop_below
         self.weight_decay = weight_decay
 
-    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+    def refine(
+        self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
+    ) -> Conditioning:
         """Return the conditioning with an unconditional embedding of its own at each step."""
         unconditional = conditioning.unconditional[:1].clone().requires_grad_()
         optimizer = torch.optim.AdamW([unconditional], lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = len(backbone.timesteps)
         total = sum(self.updates(step) for step in range(steps))
-        latent, done, optimized = case.trajectory.latents[:1], 0, []
+        latent, done, optimized = inversion.trajectory.latents[:1], 0, []
         for step in range(steps):
             # The conditional branch does not depend on what is optimized: predicted once for all updates of a step.
             with_text = self.predict_text(backbone, conditioning, latent, step, step)
@@ -72,7 +74,7 @@ class NullText:
             for update in range(self.updates(step)):
                 prediction = first if update == 0 else with_text
                 with torch.enable_grad():
-                    terms, after = self.terms(backbone, case, latent, unconditional, prediction, step)
+                    terms, after = self.terms(backbone, inversion, latent, unconditional, prediction, step)
                     loss = torch.stack(list(terms.values())).sum()
                     (gradient,) = torch.autograd.grad(loss, [unconditional])
                 unconditional.grad = gradient
@@ -117,7 +119,7 @@ class NullText:
     def terms(
         self,
         backbone: Backbone,
-        case: Case,
+        inversion: Inversion,
         latent: Float[Tensor, "1 c y x"],
         unconditional: Float[Tensor, "1 n d"],
         with_text: Float[Tensor, "1 c y x"],
@@ -126,10 +128,10 @@ class NullText:
         """The weighted terms of the objective at one step, and the latent that leaves it; differentiable."""
         noise = self.guided(backbone, latent, unconditional, with_text, step)
         after = backbone.denoise(latent, noise, step)
-        target = case.trajectory.latents[step + 1, None]
+        target = inversion.trajectory.latents[step + 1, None]
         terms = {"reconstruction": self.reconstruction * functional.mse_loss(after, target)}
-        if case.guide.losses:
+        if inversion.structure.losses:
             seen = backbone.estimate(latent, noise, step) if self.edges_on_clean else after
             image = backbone.decode(seen).clamp(0, 1)
-            terms |= {name: loss(image) for name, loss in case.guide.losses.items()}
+            terms |= {name: loss(image) for name, loss in inversion.structure.losses.items()}
         return terms, after

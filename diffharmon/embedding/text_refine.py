@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffharmon.protocols import Backbone
 from diffharmon.sampling import predict_guided
-from diffharmon.types import AttentionRule, Case, Conditioning, Event, Observer, TokenEdit
+from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,21 @@ class TextRefine:
         self.mask_antialias = mask_antialias
         self.weight_decay = weight_decay
 
-    def refine(self, backbone: Backbone, case: Case, conditioning: Conditioning, observe: Observer) -> Conditioning:
+    def refine(
+        self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
+    ) -> Conditioning:
         """Return per-step embeddings of both prompts; the unconditional embedding is left alone."""
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = len(backbone.timesteps)
-        latent = case.trajectory.latents[0, None]
+        latent = inversion.trajectory.latents[0, None]
         refined = []
         for step in range(steps):
-            latent = latent if self.denoise_anew else case.trajectory.latents[step, None]
+            latent = latent if self.denoise_anew else inversion.trajectory.latents[step, None]
             for update in range(self.updates):
                 with torch.enable_grad():
-                    terms = self.terms(backbone, case, conditioning, words, initial, latent, step)
+                    terms = self.terms(backbone, inversion, conditioning, words, initial, latent, step)
                     loss = self.total(terms)
                     gradients = torch.autograd.grad(loss, words.leaves())
                 self.apply(optimizer, words, gradients)
@@ -164,7 +166,7 @@ class TextRefine:
     def terms(
         self,
         backbone: Backbone,
-        case: Case,
+        inversion: Inversion,
         conditioning: Conditioning,
         words: Words,
         initial: Words,
@@ -173,13 +175,13 @@ class TextRefine:
     ) -> dict[str, Tensor]:
         """The unweighted terms of equations 2 and 3 at one step; differentiable in the words."""
         side = backbone.size // self.divisor
-        mask = attention_mask(case.latent_mask, side, self.mask_antialias)
+        mask = attention_mask(inversion.latent_mask, side, self.mask_antialias)
         rule = AttentionRule(kind="cross", action="record", places=self.places, queries=side * side)
         text = self.encode(backbone, conditioning, words)
-        with backbone.attention([rule]) as tape:
-            tape.step = step
+        with backbone.attention([rule]) as store:
+            store.step = step
             backbone.predict(latent.expand(2, -1, -1, -1), step, text)
-            maps = tape.maps()
+            maps = store.maps()
         spans = conditioning.words
         return {
             "foreground": attention_loss(maps[0], spans.foreground_positions, None, mask[0]),

@@ -65,7 +65,7 @@ class Policy:
             code does, ``new`` asks the describer, as the paper does.
         include_composite: The untouched composite may win, so that the result is never judged worse than the input.
             The reference code leaves it out.
-        enough: An untouched composite whose score is at least this is left alone; None always tries.
+        skip_above: An untouched composite whose score is at least this is left alone; None always tries.
         ties: Which of several best trials wins: the ``first``, or the ``last`` (for images that nobody judges).
 
     Raises:
@@ -77,7 +77,7 @@ class Policy:
     restarts: int = 1
     redescribe: Literal["known", "new"] = "known"
     include_composite: bool = True
-    enough: float | None = None
+    skip_above: float | None = None
     ties: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
@@ -108,8 +108,8 @@ def decide(history: Sequence[Trial], known: int, policy: Policy, choose: Callabl
         InputError: If the history does not start with the composite, or a score is not a finite number.
     """
     _check(history, known)
-    if policy.enough is not None and history[0].score >= policy.enough:
-        return Stop(0, f"{LEFT_ALONE} {policy.enough:g}")
+    if policy.skip_above is not None and history[0].score >= policy.skip_above:
+        return Stop(0, f"{LEFT_ALONE} {policy.skip_above:g}")
     first = [index for index, trial in enumerate(history) if trial.iteration == 0]
     if history[-1].iteration <= 0 and len(first) < known:
         return Again(start=0, description=len(first))

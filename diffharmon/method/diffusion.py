@@ -28,11 +28,11 @@ from diffharmon.structure.combine import combine
 from diffharmon.types import (
     Attempt,
     AttentionRule,
-    Case,
     Composite,
     Conditioning,
     Description,
     Edited,
+    Inversion,
     Observer,
     Outcome,
     Trajectory,
@@ -115,7 +115,7 @@ class Diffusion(nn.Module):
         canvas = self.canvas(composite)
         meter = Meter(self.backbone.unet, self.backbone.device)
         attempts, descriptions = self.begin(canvas, meter)
-        policy = replace(self.policy, enough=None) if descriptions[0].told else self.policy
+        policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         while True:
             history = [
@@ -202,12 +202,12 @@ class Diffusion(nn.Module):
         with meter.stage("structure"):
             kept = canvas.original if self.structure_from == "composite" else seen
             guide = combine(self.structure, kept, self.backbone.size)
-            case = Case(image, canvas.mask, canvas.latent_mask, trajectory, guide)
+            inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
         for name, optimizer in self.embedding.items():
             with meter.stage(name):
-                conditioning = optimizer.refine(self.backbone, case, conditioning, observe)
+                conditioning = optimizer.refine(self.backbone, inversion, conditioning, observe)
         with meter.stage("edit"):
-            edited = self.edit(case, conditioning, observe)
+            edited = self.edit(inversion, conditioning, observe)
             words = self.word_maps(trajectory, conditioning)
         with meter.stage("recompose"):
             result = self.recomposer.recompose(canvas.target, current, edited)
@@ -224,25 +224,27 @@ class Diffusion(nn.Module):
         )
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
-    def edit(self, case: Case, conditioning: Conditioning, observe: Observer) -> Edited:
+    def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer) -> Edited:
         """Replace the foreground's condition by the background's under the guide's attention rules, and decode."""
-        guide = case.guide
-        with self.backbone.attention(guide.rules, edit_rows(self.guidance)) as tape:
-            latents = edit(self.backbone, case.trajectory, conditioning, self.guidance, tape, guide.anchor, observe)
+        guide = inversion.structure
+        with self.backbone.attention(guide.rules, edit_rows(self.guidance)) as store:
+            latents = edit(
+                self.backbone, inversion.trajectory, conditioning, self.guidance, store, guide.anchor, observe
+            )
         decoded = self.backbone.decode(latents).clamp(0, 1)
         if self.truncate:
             decoded = (decoded * 255).floor() / 255
-        return Edited(decoded[0], decoded[1], case.image, conditioning.description)
+        return Edited(decoded[0], decoded[1], inversion.image, conditioning.description)
 
     def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
         step = len(conditioning.foreground) // 2
         text = torch.stack([conditioning.foreground[step], conditioning.background[step]])
         latents = trajectory.latents[step].expand(2, -1, -1, -1)
-        with self.backbone.attention([AttentionRule("cross", "record")]) as tape:
-            tape.step = step
+        with self.backbone.attention([AttentionRule("cross", "record")]) as store:
+            store.step = step
             self.backbone.predict(latents, step, text)
-            maps = tape.maps()
+            maps = store.maps()
         side = round(maps.shape[1] ** 0.5)
         spans = {"foreground": conditioning.words.foreground, "background": conditioning.words.background}
         return {

@@ -13,7 +13,7 @@ from diffharmon.parity.free import as_bytes
 from diffharmon.parity.table import Row, pixels, relative
 from diffharmon.sampling import edit, edit_rows, edit_step
 from diffharmon.structure.combine import combine
-from diffharmon.types import Case, Conditioning, Event, Guide, Trajectory
+from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Trajectory
 
 Golden = Mapping[str, np.ndarray]
 
@@ -27,7 +27,7 @@ def forced_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str)
     guide = combine(method.structure, seen, method.backbone.size)
     trajectory = Trajectory(method.backbone.timesteps, torch.from_numpy(golden["inversion_latents"][::-1, 0].copy()))
     image = torch.zeros(3, method.backbone.size, method.backbone.size)
-    held = Case(image, canvas.mask, canvas.latent_mask, trajectory, guide)
+    held = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
     conditioning = golden_conditioning(method, case, golden)
     rows = null_rows(method, held, conditioning, golden, label, case.settings["size"] >= 512)
     rows.append(Row(label, "AdamW replay", replay_error(method, golden), 1e-5))
@@ -53,7 +53,7 @@ def null_text(method: Diffusion) -> NullText:
 
 
 def null_rows(
-    method: Diffusion, held: Case, conditioning: Conditioning, golden: Golden, label: str, large: bool
+    method: Diffusion, held: Inversion, conditioning: Conditioning, golden: Golden, label: str, large: bool
 ) -> list[Row]:
     """Loss terms and gradient of every update from the golden embedding and latent before it."""
     optimizer, backbone = null_text(method), method.backbone
@@ -103,20 +103,20 @@ def edit_comparison(
     method: Diffusion,
     trajectory: Trajectory,
     conditioning: Conditioning,
-    guide: Guide,
+    guide: StructureGuidance,
     golden: Golden,
     label: str,
 ) -> list[Row]:
     """The edit from golden embeddings: each step from golden latents, and the whole."""
     backbone = method.backbone
     reached: list[Event] = []
-    with backbone.attention(guide.rules, edit_rows(method.guidance)) as tape:
-        whole = edit(backbone, trajectory, conditioning, method.guidance, tape, None, reached.append)
+    with backbone.attention(guide.rules, edit_rows(method.guidance)) as store:
+        whole = edit(backbone, trajectory, conditioning, method.guidance, store, None, reached.append)
     starts = torch.from_numpy(golden["p2p_latents"])
     errors = []
     for step in range(1, len(starts)):
-        with backbone.attention(guide.rules, edit_rows(method.guidance)) as tape, torch.no_grad():
-            tape.step = step
+        with backbone.attention(guide.rules, edit_rows(method.guidance)) as store, torch.no_grad():
+            store.step = step
             after = edit_step(backbone, starts[step - 1], conditioning, method.guidance, step)
         errors.append(relative(after, golden["p2p_latents"][step]))
     latents = torch.stack([torch.as_tensor(event.values["latents"]) for event in reached])

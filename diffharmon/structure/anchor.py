@@ -1,7 +1,7 @@
 """Direct inversion as structure: the source branch of the edit follows the inversion exactly."""
 
 from diffharmon.errors import InputError
-from diffharmon.types import Composite, Guide
+from diffharmon.types import Composite, StructureGuidance
 
 
 class Anchor:
@@ -20,6 +20,6 @@ class Anchor:
             raise InputError(f"carry of the anchor is {carry}, expected a fraction from 0 to 1")
         self.carry = carry
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Return the wish; it does not depend on the image."""
-        return Guide(anchor=self.carry)
+        return StructureGuidance(anchor=self.carry)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffharmon.errors import InputError
-from diffharmon.types import AttentionRule, Composite, Guide
+from diffharmon.types import AttentionRule, Composite, StructureGuidance
 
 PLACES = ("down", "mid", "up")
 
@@ -34,9 +34,9 @@ class CrossAttention:
     def __init__(self, start: float = 0.0, end: float = 1.0, places: Sequence[str] = PLACES, queries: int = 0) -> None:
         self.rule = _replace("cross", start, end, places, queries)
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Return the rule; it does not depend on the image."""
-        return Guide(rules=(self.rule,))
+        return StructureGuidance(rules=(self.rule,))
 
 
 class SelfAttention:
@@ -52,6 +52,6 @@ class SelfAttention:
     def __init__(self, start: float = 0.0, end: float = 1.0, places: Sequence[str] = PLACES, queries: int = 0) -> None:
         self.rule = _replace("self", start, end, places, queries)
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Return the rule; it does not depend on the image."""
-        return Guide(rules=(self.rule,))
+        return StructureGuidance(rules=(self.rule,))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from diffharmon.errors import InputError
 from diffharmon.protocols import StructurePreserver
-from diffharmon.types import Composite, Guide, Loss
+from diffharmon.types import Composite, Loss, StructureGuidance
 
 
-def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size: int) -> Guide:
+def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size: int) -> StructureGuidance:
     """Measure the structure with every part and merge losses, rules and anchor, in the order of ``parts``.
 
     Raises:
@@ -28,4 +28,4 @@ def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size:
     anchors = {name: guide.anchor for name, guide in guides.items() if guide.anchor is not None}
     if len(anchors) > 1:
         raise InputError(f"structure parts {sorted(anchors)} all give an anchor; keep one")
-    return Guide(losses, rules, next(iter(anchors.values()), None))
+    return StructureGuidance(losses, rules, next(iter(anchors.values()), None))

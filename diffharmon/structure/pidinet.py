@@ -15,7 +15,7 @@ from torch import Tensor
 from diffharmon import images
 from diffharmon.errors import InputError, ModelError
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
-from diffharmon.types import Composite, Guide
+from diffharmon.types import Composite, StructureGuidance
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -86,7 +86,7 @@ class PiDiNet:
         self.detach = detach
         self.network = load(weights)
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Measure the edges of the image, resized with a bilinear filter to ``size`` x ``size``."""
         image = images.resize(composite.image, (size, size), filter="bilinear")
         mask = images.binary_mask(composite.mask, (size, size))
@@ -99,4 +99,4 @@ class PiDiNet:
                 edges = network(normalize(decoded.float())) * mask.to(decoded.device)
             return self.weight * F.mse_loss(edges, target.to(decoded.device))
 
-        return Guide(losses={"pidinet": loss})
+        return StructureGuidance(losses={"pidinet": loss})

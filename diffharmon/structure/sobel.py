@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffharmon import images
 from diffharmon.errors import InputError
-from diffharmon.types import Composite, Guide
+from diffharmon.types import Composite, StructureGuidance
 
 
 def sobel(image: Float[Tensor, "b c h w"], epsilon: float = 1e-6) -> Float[Tensor, "b c h w"]:
@@ -49,7 +49,7 @@ class Sobel:
         self.weight = weight
         self.reference_range = reference_range
 
-    def guide(self, composite: Composite, size: int) -> Guide:
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
         """Measure the edges of the image, resized with a Lanczos filter to ``size`` x ``size``."""
         image = images.resize(composite.image, (size, size), filter="lanczos", alpha=composite.alpha)
         if self.reference_range == "signed":
@@ -61,4 +61,4 @@ class Sobel:
             edges = sobel(decoded.float()) * mask.to(decoded.device)
             return self.weight * F.mse_loss(edges, target.to(decoded.device))
 
-        return Guide(losses={"sobel": loss})
+        return StructureGuidance(losses={"sobel": loss})

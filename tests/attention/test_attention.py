@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from diffharmon.attention.processor import MapTape, RuleProcessor
+from diffharmon.attention.processor import MapStore, RuleProcessor
 from diffharmon.attention.site import parse_site
 from diffharmon.types import AttentionRule, Site
 
@@ -17,8 +17,8 @@ def inputs(backbone):
 
 
 def predict(backbone, inputs, rules=(), sources=(), step=2):
-    with torch.no_grad(), backbone.attention(rules, sources) as tape:
-        tape.step = step
+    with torch.no_grad(), backbone.attention(rules, sources) as store:
+        store.step = step
         return backbone.predict(inputs[0], step, inputs[1])
 
 
@@ -57,7 +57,7 @@ def test_gathering_queries_and_keys_is_copying_the_map():
     torch.manual_seed(0)
     query, key, value = torch.randn(2, 3, 9, 4), torch.randn(2, 3, 5, 4), torch.randn(2, 3, 5, 4)
     site = Site("down_blocks.0.attn2", "down", "cross")
-    processor = RuleProcessor(site, [AttentionRule("cross", "replace")], MapTape(steps=1, sources=(0, 0)))
+    processor = RuleProcessor(site, [AttentionRule("cross", "replace")], MapStore(steps=1, sources=(0, 0)))
     map_of_first = (query[0] @ key[0].transpose(-1, -2) * 0.5).softmax(dim=-1)
     torch.testing.assert_close(processor.attend(query, key, value, 0.5)[1], map_of_first @ value[1])
     plain = functional.scaled_dot_product_attention(query, key, value, scale=0.5)
@@ -109,32 +109,32 @@ def test_replacing_without_sources_is_refused(backbone):
 
 def test_recorded_maps_are_probabilities_of_the_asked_resolution(backbone, inputs):
     for side in (16, 8):
-        with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=side * side)]) as tape:
+        with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=side * side)]) as store:
             backbone.predict(inputs[0], 0, inputs[1])
-            maps = tape.maps()
+            maps = store.maps()
         assert maps.shape == (3, side * side, inputs[1].shape[1])
         torch.testing.assert_close(maps.sum(dim=-1), torch.ones(3, side * side))
 
 
 def test_no_layer_of_the_asked_resolution_is_an_error_that_names_what_there_is(backbone, inputs):
-    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=7)]) as tape:
+    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=7)]) as store:
         backbone.predict(inputs[0], 0, inputs[1])
         with pytest.raises(ValueError, match=r"\[8, 16\]"):
-            tape.maps()
+            store.maps()
 
 
 def test_a_new_call_overwrites_what_was_recorded(backbone, inputs):
-    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record")]) as tape:
+    with torch.no_grad(), backbone.attention([AttentionRule("cross", "record")]) as store:
         backbone.predict(inputs[0], 0, inputs[1])
-        first = {name: maps.clone() for name, maps in tape.recorded.items()}
+        first = {name: maps.clone() for name, maps in store.recorded.items()}
         backbone.predict(inputs[0] * 2, 0, inputs[1])
-    assert first.keys() == tape.recorded.keys()
-    assert all(not torch.equal(first[name], tape.recorded[name]) for name in first)
+    assert first.keys() == store.recorded.keys()
+    assert all(not torch.equal(first[name], store.recorded[name]) for name in first)
 
 
 def test_gradients_reach_the_text_through_recorded_maps(backbone, inputs):
     text = inputs[1].detach().clone().requires_grad_()
-    with backbone.attention([AttentionRule("cross", "record", queries=64)]) as tape:
+    with backbone.attention([AttentionRule("cross", "record", queries=64)]) as store:
         backbone.predict(inputs[0], 0, text)
-        (gradient,) = torch.autograd.grad(tape.maps()[:, :, 1].sum(), [text])
+        (gradient,) = torch.autograd.grad(store.maps()[:, :, 1].sum(), [text])
     assert gradient.abs().max() > 0

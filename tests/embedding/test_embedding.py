@@ -10,7 +10,7 @@ from diffharmon.embedding.text_refine import TextRefine, Words, attention_loss, 
 from diffharmon.errors import ConfigError
 from diffharmon.sampling import invert
 from diffharmon.structure.sobel import Sobel
-from diffharmon.types import Case, Conditioning, Guide, ignore
+from diffharmon.types import Conditioning, Inversion, StructureGuidance, ignore
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def conditioning(backbone, description):
 
 
 @pytest.fixture
-def case(backbone, conditioning):
+def inversion(backbone, conditioning):
     torch.manual_seed(0)
     image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
         trajectory = invert(backbone, backbone.encode(image[None]), conditioning, 0.0)
-    return Case(image, mask, mask[:, ::4, ::4], trajectory, Guide())
+    return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 
-def run(optimizer, backbone, case, conditioning):
+def run(optimizer, backbone, inversion, conditioning):
     events = []
-    return optimizer.refine(backbone, case, conditioning, events.append), events
+    return optimizer.refine(backbone, inversion, conditioning, events.append), events
 
 
 def losses(events, name="loss"):
@@ -40,43 +40,43 @@ def losses(events, name="loss"):
 
 
 class TestTextRefine:
-    def refine(self, backbone, case, conditioning, **settings):
-        return run(TextRefine(divisor=8, **{"regularization": 0.0, **settings}), backbone, case, conditioning)
+    def refine(self, backbone, inversion, conditioning, **settings):
+        return run(TextRefine(divisor=8, **{"regularization": 0.0, **settings}), backbone, inversion, conditioning)
 
-    def test_attention_is_drawn_to_the_mask(self, backbone, case, conditioning):
-        _, events = self.refine(backbone, case, conditioning, learning_rate=0.05, updates=6)
+    def test_attention_is_drawn_to_the_mask(self, backbone, inversion, conditioning):
+        _, events = self.refine(backbone, inversion, conditioning, learning_rate=0.05, updates=6)
         values = losses(events)
         assert values[5] < values[0]
         assert len(values) == 30
 
-    def test_only_the_condition_tokens_move(self, backbone, case, conditioning):
-        refined, _ = self.refine(backbone, case, conditioning, learning_rate=0.05, fuse=False)
+    def test_only_the_condition_tokens_move(self, backbone, inversion, conditioning):
+        refined, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05, fuse=False)
         # Causal text encoder: start, object and nothing else stand before the first condition word.
         assert torch.equal(refined.foreground[:, :2], conditioning.foreground[:, :2])
         assert (refined.foreground[:, 2] - conditioning.foreground[:, 2]).abs().max() > 1e-3
         assert torch.equal(refined.unconditional, conditioning.unconditional)
         torch.testing.assert_close(backbone.embed(["cat dim cold"])[0], conditioning.foreground[0])
 
-    def test_regularization_holds_the_words_back(self, backbone, case, conditioning):
-        free, _ = self.refine(backbone, case, conditioning, learning_rate=0.05)
-        held, _ = self.refine(backbone, case, conditioning, learning_rate=0.05, regularization=1e4)
+    def test_regularization_holds_the_words_back(self, backbone, inversion, conditioning):
+        free, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05)
+        held, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05, regularization=1e4)
         moved = [(refined.foreground - conditioning.foreground).norm() for refined in (free, held)]
         assert moved[1] < moved[0]
 
-    def test_background_words_are_fused_into_one_vector(self, backbone, case, conditioning):
+    def test_background_words_are_fused_into_one_vector(self, backbone, inversion, conditioning):
         turned = replace(
             conditioning.description,
             foreground=conditioning.description.background,
             background=conditioning.description.foreground,
         )
         swapped = replace(conditioning, description=turned, words=backbone.words(turned))
-        fused, _ = self.refine(backbone, case, swapped)
-        apart, _ = self.refine(backbone, case, swapped, fuse=False)
+        fused, _ = self.refine(backbone, inversion, swapped)
+        apart, _ = self.refine(backbone, inversion, swapped, fuse=False)
         assert torch.equal(fused.background[:, 2], fused.background[:, 3])
         assert not torch.equal(apart.background[:, 2], apart.background[:, 3])
         torch.testing.assert_close(fused.background[0, 2], apart.background[0, 2:4].mean(dim=0), atol=1e-2, rtol=1e-2)
 
-    def test_repeated_softmax_keeps_the_weights_near_uniform(self, backbone, case, conditioning):
+    def test_repeated_softmax_keeps_the_weights_near_uniform(self, backbone, inversion, conditioning):
         turned = replace(conditioning.description, background=("dim", "cold", "warm"))
         swapped = replace(conditioning, description=turned, words=backbone.words(turned))
         optimizer = TextRefine(divisor=8, weighting="softmax_again", learning_rate=0.5)
@@ -87,13 +87,13 @@ class TestTextRefine:
         torch.testing.assert_close(words.weights, torch.tensor([1.0, 0.0, 0.0]).softmax(dim=0))
 
     @pytest.mark.parametrize("latents", ["trajectory", "denoised"])
-    def test_both_sources_of_latents_run_and_differ(self, backbone, case, conditioning, latents):
-        _, events = self.refine(backbone, case, conditioning, latents=latents)
+    def test_both_sources_of_latents_run_and_differ(self, backbone, inversion, conditioning, latents):
+        _, events = self.refine(backbone, inversion, conditioning, latents=latents)
         assert ("latent" in {name for event in events for name in event.values}) == (latents == "denoised")
 
-    def test_a_resolution_without_attention_is_an_error_that_names_the_sides(self, backbone, case, conditioning):
+    def test_a_resolution_without_attention_is_an_error_that_names_the_sides(self, backbone, inversion, conditioning):
         with pytest.raises(ValueError, match=r"sides \[8, 16\]"):
-            TextRefine(divisor=16).refine(backbone, case, conditioning, ignore)
+            TextRefine(divisor=16).refine(backbone, inversion, conditioning, ignore)
 
     def test_the_loss_is_zero_when_the_map_is_the_mask(self):
         mask = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
@@ -106,44 +106,44 @@ class TestTextRefine:
 
 
 class TestNullText:
-    def test_the_guided_branch_comes_nearer_to_the_inversion(self, backbone, case, conditioning):
+    def test_the_guided_branch_comes_nearer_to_the_inversion(self, backbone, inversion, conditioning):
         optimizer = NullText(guidance=4.0, learning_rate=0.05, updates_every=1)
-        refined, events = run(optimizer, backbone, case, conditioning)
+        refined, events = run(optimizer, backbone, inversion, conditioning)
         ends = [event.values["denoised"] for event in events if "denoised" in event.values]
-        plain = case.trajectory.latents[:1]
+        plain = inversion.trajectory.latents[:1]
         with torch.no_grad():
             for step in range(5):
                 with_text = optimizer.predict_text(backbone, conditioning, plain, step, step)
                 noise = optimizer.guided(backbone, plain, conditioning.unconditional[step, None], with_text, step)
                 plain = backbone.denoise(plain, noise, step)
-        target = case.trajectory.latents[-1]
+        target = inversion.trajectory.latents[-1]
         assert (ends[-1] - target).norm() < (plain - target).norm()
         assert torch.equal(refined.foreground, conditioning.foreground)
         assert not torch.equal(refined.unconditional[0], refined.unconditional[-1])
 
-    def test_the_number_of_updates_grows_with_the_step(self, backbone, case, conditioning):
-        _, events = run(NullText(guidance=2.5, updates_every=2), backbone, case, conditioning)
+    def test_the_number_of_updates_grows_with_the_step(self, backbone, inversion, conditioning):
+        _, events = run(NullText(guidance=2.5, updates_every=2), backbone, inversion, conditioning)
         assert len(losses(events)) == 1 + 1 + 2 + 2 + 3
 
-    def test_updates_end_early_below_the_threshold(self, backbone, case, conditioning):
-        _, events = run(NullText(guidance=2.5, updates_every=1, stop_below=1e9), backbone, case, conditioning)
+    def test_updates_end_early_below_the_threshold(self, backbone, inversion, conditioning):
+        _, events = run(NullText(guidance=2.5, updates_every=1, stop_below=1e9), backbone, inversion, conditioning)
         assert len(losses(events)) == 5
 
     @pytest.mark.parametrize("edges_on", ["step", "clean"])
-    def test_structure_losses_reach_the_embedding(self, backbone, case, conditioning, composite, edges_on):
+    def test_structure_losses_reach_the_embedding(self, backbone, inversion, conditioning, composite, edges_on):
         guide = Sobel(weight=50.0).guide(composite, 64)
-        with_edges = replace(case, guide=guide)
+        with_edges = replace(inversion, structure=guide)
         optimizer = NullText(guidance=2.5, edges_on=edges_on)
-        plain, _ = run(optimizer, backbone, case, conditioning)
+        plain, _ = run(optimizer, backbone, inversion, conditioning)
         edged, events = run(optimizer, backbone, with_edges, conditioning)
         assert losses(events, "sobel")[0] > 0
         assert not torch.equal(plain.unconditional, edged.unconditional)
 
-    def test_the_stale_embedding_of_the_reference_is_an_option_that_acts(self, backbone, case, conditioning):
+    def test_the_stale_embedding_of_the_reference_is_an_option_that_acts(self, backbone, inversion, conditioning):
         steps = torch.arange(5.0)[:, None, None] * 0.3
         moving = replace(conditioning, foreground=conditioning.foreground + steps)
-        fresh, _ = run(NullText(guidance=2.5), backbone, case, moving)
-        stale, _ = run(NullText(guidance=2.5, stale_first=True), backbone, case, moving)
+        fresh, _ = run(NullText(guidance=2.5), backbone, inversion, moving)
+        stale, _ = run(NullText(guidance=2.5, stale_first=True), backbone, inversion, moving)
         assert torch.equal(fresh.unconditional[0], stale.unconditional[0])
         assert not torch.equal(fresh.unconditional[1], stale.unconditional[1])
 
@@ -152,22 +152,22 @@ class TestNullText:
         with pytest.raises(ConfigError, match=r"method\.guidance"):
             NullText(guidance=guidance)
 
-    def test_the_backbone_is_left_as_it_was(self, backbone, case, conditioning):
+    def test_the_backbone_is_left_as_it_was(self, backbone, inversion, conditioning):
         before = {name: value.clone() for name, value in backbone.state_dict().items()}
-        run(NullText(guidance=2.5), backbone, case, conditioning)
-        run(TextRefine(divisor=8), backbone, case, conditioning)
+        run(NullText(guidance=2.5), backbone, inversion, conditioning)
+        run(TextRefine(divisor=8), backbone, inversion, conditioning)
         assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
         assert all(parameter.grad is None for parameter in backbone.parameters())
 
 
-def test_negative_prompt_is_the_foreground_prompt(backbone, case, conditioning):
-    refined = NegativePrompt().refine(backbone, case, conditioning, ignore)
+def test_negative_prompt_is_the_foreground_prompt(backbone, inversion, conditioning):
+    refined = NegativePrompt().refine(backbone, inversion, conditioning, ignore)
     assert torch.equal(refined.unconditional, conditioning.foreground)
     assert functional.mse_loss(refined.background, conditioning.background) == 0
 
 
-def test_order_matters(backbone, case, conditioning):
+def test_order_matters(backbone, inversion, conditioning):
     text, null = TextRefine(divisor=8, learning_rate=0.05), NullText(guidance=2.5)
-    first = null.refine(backbone, case, text.refine(backbone, case, conditioning, ignore), ignore)
-    second = text.refine(backbone, case, null.refine(backbone, case, conditioning, ignore), ignore)
+    first = null.refine(backbone, inversion, text.refine(backbone, inversion, conditioning, ignore), ignore)
+    second = text.refine(backbone, inversion, null.refine(backbone, inversion, conditioning, ignore), ignore)
     assert not torch.equal(first.unconditional, second.unconditional)

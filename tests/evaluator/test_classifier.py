@@ -7,7 +7,7 @@ import torch
 from diffharmon.errors import ModelError
 from diffharmon.evaluator.classifier import Classifier
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
-from diffharmon.evaluator.unjudged import Unjudged
+from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.protocols import Evaluator
 from diffharmon.types import Description
 
@@ -80,5 +80,5 @@ def test_embedded_network_prefers_the_real_photo(photo):
 
 def test_unjudged_gives_every_image_the_same(photo):
     image, mask = photo
-    assert isinstance(Unjudged(), Evaluator)
-    assert Unjudged().score(image, mask, WORDS) == Unjudged().score(1 - image, mask, WORDS)
+    assert isinstance(NoEvaluator(), Evaluator)
+    assert NoEvaluator().score(image, mask, WORDS) == NoEvaluator().score(1 - image, mask, WORDS)

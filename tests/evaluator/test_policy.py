@@ -93,9 +93,9 @@ TABLE = [
     (history(0.5, 0.5), 1, Policy(iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.5, 0.5), 1, Policy(iterations=2, ties="last"), Stop(2, "all 2 iterations done")),
     # a composite that is good enough
-    (history(), 1, Policy(enough=0.5), Stop(0, "the composite's score is at least 0.5")),
-    (history(), 1, Policy(enough=0.51), Again(0, 0)),
-    (history(0.4, 0.3), 1, Policy(enough=0.6, iterations=2), Stop(0, "all 2 iterations done")),
+    (history(), 1, Policy(skip_above=0.5), Stop(0, "the composite's score is at least 0.5")),
+    (history(), 1, Policy(skip_above=0.51), Again(0, 0)),
+    (history(0.4, 0.3), 1, Policy(skip_above=0.6, iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.5, 0.7, 0.7), 1, Policy(iterations=3), Stop(2, "all 3 iterations done")),
     ([*history(0.6), Trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "all 1 iterations done")),
 ]

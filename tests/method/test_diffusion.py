@@ -7,8 +7,8 @@ from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
 from diffharmon.errors import DescriberError, InputError
+from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.evaluator.policy import Policy
-from diffharmon.evaluator.unjudged import Unjudged
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.recomposer.detail import Detail
 from diffharmon.recomposer.paste import Paste
@@ -40,7 +40,7 @@ def method(backbone, **changes):
         "embedding": {},
         "structure": {"cross_attention": CrossAttention(), "self_attention": SelfAttention()},
         "recomposer": Paste(),
-        "evaluator": Unjudged(),
+        "evaluator": NoEvaluator(),
         "policy": Policy(iterations=1, ties="last"),
         "guidance": 2.5,
     }
@@ -129,7 +129,7 @@ def test_the_untouched_composite_wins_when_everything_is_worse(backbone, composi
 
 @pytest.mark.parametrize(("describer", "tried"), [(Twice(), 0), (Fixed("cat", "dim", "bright"), 1)])
 def test_a_good_composite_is_left_alone_unless_words_were_given(backbone, composite, describer, tried):
-    policy = Policy(iterations=1, enough=-2.0, include_composite=False)
+    policy = Policy(iterations=1, skip_above=-2.0, include_composite=False)
     outcome = method(backbone, describer=describer, evaluator=Darkness(), policy=policy).harmonize(composite, ignore)
     assert len(outcome.attempts) == 1 + tried
     assert torch.equal(outcome.best.image, composite.image) is (tried == 0)

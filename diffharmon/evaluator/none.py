@@ -6,7 +6,7 @@ from torch import Tensor
 from diffharmon.types import Description, Score
 
 
-class Unjudged:
+class NoEvaluator:
     """Gives every image the score 0: nothing falls, so all iterations run, as in the reference without its evaluator.
 
     With the policy's ``ties="last"`` the last image wins.
