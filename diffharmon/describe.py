@@ -155,14 +155,18 @@ def main() -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
     """
+    from diffharmon.config import explain, prepare_overrides
+
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        sys.argv[1:] = prepare_overrides(sys.argv[1:])
         job()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line below is ours.
     try:
+        sys.argv[1:] = prepare_overrides(sys.argv[1:])
         job()
     except (DiffharmonError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {str(error) or error.__cause__}", file=sys.stderr)
+        print(f"error: {str(explain(error)) or error.__cause__}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; what was described is stored, the same command goes on", file=sys.stderr)

@@ -128,7 +128,7 @@ def explain(error: Exception) -> str:
     if memory:
         return (
             f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
-            "a smaller backbone.size, or structure=anchor with embedding=none"
+            "a smaller backbone.size, or structure=[cross_attention,self_attention,anchor] with embedding=[]"
         )
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"
 
@@ -145,7 +145,7 @@ class ResultWriter(BasePredictionWriter):
         digest: The config's hash, in every row.
         protocol: How a result is compared with the ground truth, where there is one.
         clip: How a result is compared with the words it was given; None leaves that out.
-        logger: Told of every image, where there is one.
+        loggers: Each gets every finished image.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class ResultWriter(BasePredictionWriter):
         digest: str,
         protocol: MetricProtocol,
         clip: ClipScores | None,
-        logger: Logger | None,
+        loggers: Sequence[Logger] = (),
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
@@ -163,7 +163,7 @@ class ResultWriter(BasePredictionWriter):
         self.digest = digest
         self.protocol = protocol
         self.clip = clip
-        self.logger = logger
+        self.loggers = tuple(loggers)
         self.background = ThreadPoolExecutor(1, "write")
         self.unwritten: Future[None] | None = None
 
@@ -208,10 +208,11 @@ class ResultWriter(BasePredictionWriter):
         folder = self.folder / results.safe_name(prediction.composite.name)
         results.write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
         results.append_row(path, row)
-        if self.logger is not None and rank == 0 and row["status"] == "ok":
+        if self.loggers and rank == 0 and row["status"] == "ok":
             composite, best = prediction.composite, prediction.outcome.best.image
             panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
-            self.logger.image(composite.name, panel, row)
+            for logger in self.loggers:
+                logger.image(composite.name, panel, row)
 
     def measured(self, finished: Finished) -> dict[str, Any]:
         """Return the image's row; one that cannot be measured keeps its pictures and gets an error row."""

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def quiet_libraries() -> None:
-    """Leave the terminal to what the user asked for."""
+    """Silence the logging, progress bars and warnings of libraries."""
     import diffusers
     import transformers
 
@@ -35,24 +36,14 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
-def prepare(config: DictConfig) -> DictConfig:
-    """Expand parts and validate: all that can be said against a configuration before anything loads.
-
-    Raises:
-        ConfigError: Naming the key.
-    """
-    from diffharmon.config import expand_parts, register_resolvers, validate
-
-    register_resolvers()
-    expand_parts(config)
-    validate(config)
-    return config
-
-
 def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     """Run one job into ``folder`` and return the means over its images.
 
     A folder that holds rows of the same configuration is continued: only what is missing is done.
+
+    Args:
+        config: As ``diffharmon.config.composed`` or ``prepare`` return it.
+        folder: The run's folder.
 
     Raises:
         DiffharmonError: The configuration or the models cannot be used, or some images failed; the others are finished.
@@ -65,7 +56,6 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     from diffharmon.config import build
     from diffharmon.module import HarmonizeModule, Pending, ResultWriter, only
 
-    config = prepare(config)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -77,30 +67,43 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         dataset[0]  # One image: what is wrong with it is said before a model loads.
     record = {"config": resolved, "config_hash": digest, "versions": results.versions(), "seed": config.seed}
     results.write_json(folder / "run.json", record)
-    wanted = config.logger and getattr(rank_zero_only, "rank", 0) in (0, None)
-    logger = build(config.logger, _partial_=True)(folder=folder, config=resolved) if wanted else None
-    failed = True
-    try:
+    first = getattr(rank_zero_only, "rank", 0) in (0, None)
+    with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
         if pending:
             clip = build(config.clip_score) if config.clip_score else None
-            writer = ResultWriter(folder, record, digest, build(config.metrics), clip, logger)
+            writer = ResultWriter(folder, record, digest, build(config.metrics), clip, loggers)
             trainer = build_trainer(config, writer)
             loader = DataLoader(Pending(dataset, pending), batch_size=1, collate_fn=only)
             trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
             trainer.strategy.barrier()
             if not trainer.is_global_zero:
-                failed = False
                 return {}
         rows = results.newest_rows(folder, [dataset.name(index) for index in range(len(dataset))])
         means = results.means(rows)
-        if logger is not None:
+        for logger in loggers:
             logger.summary(rows, means)
         tell(rows, means, folder)
-        failed = False
         return means
-    finally:
-        if logger is not None:
-            logger.close(failed)
+
+
+@contextmanager
+def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, Any]) -> Iterator[list[Any]]:
+    """Build every chosen logger and close all of them at the end, also when one of them fails.
+
+    Args:
+        nodes: The loggers' settings by name.
+        folder: The run's folder.
+        config: The run's resolved configuration.
+    """
+    from diffharmon.config import build
+
+    with ExitStack() as stack:
+        loggers = []
+        for node in nodes.values():
+            logger = build(node, folder=folder, config=config)
+            stack.push(lambda kind, *_, logger=logger: logger.close(kind is not None))
+            loggers.append(logger)
+        yield loggers
 
 
 def build_trainer(config: DictConfig, writer: Any) -> Any:
@@ -153,10 +156,13 @@ def describe_row(row: Mapping[str, Any]) -> str:
 @hydra.main(version_base="1.3", config_path="pkg://diffharmon.conf", config_name="config")
 def job(config: DictConfig) -> float | None:
     """Run one Hydra job; returns the number that a sweeper maximizes."""
-    quiet_libraries()
+    from diffharmon.config import prepare
+
     if wants_full_errors():
         logging.getLogger("diffharmon").setLevel(logging.DEBUG)
     try:
+        config = prepare(config, HydraConfig.get().runtime.choices)
+        quiet_libraries()
         means = execute(config, Path(HydraConfig.get().runtime.output_dir))
     except DiffharmonError as error:
         # Hydra would put a line of its own before ours. In a sweep it has to see the error, to count the job as failed.
@@ -183,15 +189,19 @@ def main() -> None:
 
     ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
     """
+    from diffharmon.config import explain, prepare_overrides
+
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         os.environ["DIFFHARMON_FULL_ERROR"] = "1"
+        sys.argv[1:] = prepare_overrides(sys.argv[1:])
         job()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
     try:
+        sys.argv[1:] = prepare_overrides(sys.argv[1:])
         job()
     except (DiffharmonError, HydraException, OmegaConfBaseException) as error:
-        stop(error)
+        stop(explain(error))
     except KeyboardInterrupt:
         print("interrupted; finished images are kept, run the same hydra.run.dir again to go on", file=sys.stderr)
         sys.exit(130)

@@ -4,19 +4,18 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from diffharmon.config import CONFIG_FOLDER, build, expand_parts, schema, validate
+from diffharmon.config import CONFIG_FOLDER, build, composed, prepare_overrides, schema, validate
+from diffharmon.config.choices import MULTIPLE
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
 from diffharmon.errors import ConfigError, ModelError
 from diffharmon.method.diffusion import Diffusion
 
 
-def composed(*overrides):
+def unchecked(*overrides):
     """Compose without validating."""
     with initialize_config_module("diffharmon.conf", version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
-    expand_parts(config)
-    return config
+        return compose("config", overrides=prepare_overrides(overrides))
 
 
 def choices(group):
@@ -24,7 +23,7 @@ def choices(group):
 
 
 def test_the_default_configuration_is_valid():
-    validate(composed())
+    composed([])
 
 
 GROUPS = ("dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "method", "trainer")
@@ -44,7 +43,8 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         ("describer", "vlm"): ["describer.model=a"],
         ("method", "external"): ["method.command=[cp,'{image}','{output}']"],
     }
-    validate(composed(f"{group}={choice}", *required.get((group, choice), [])))
+    chosen = f"[{choice}]" if group in MULTIPLE else choice
+    composed([f"{group}={chosen}", *required.get((group, choice), [])])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,6 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         ),
         ("embedding.text.learning_rate=fast", r"embedding\.text\.learning_rate: Value 'fast'"),
         ("backbone.inversion=backwards", r"backbone\.inversion: expected one of mirrored, .*got 'backwards'"),
-        ("embedding.null=nothing", r"embedding\.null: expected null or one of .*negative_prompt"),
         ("method.policy.iterations=many", r"method\.policy\.iterations"),
         ("backbone._target_=os.system", r"backbone\._target_: expected something inside diffharmon"),
         ("backbone._target_=diffharmon.backbone.Nothing", r"backbone\._target_: cannot import"),
@@ -65,36 +64,77 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
 )
 def test_what_does_not_fit_is_refused_with_its_full_key(override, message):
     with pytest.raises(ConfigError, match=message):
-        validate(composed("embedding=paper", override))
+        composed(["embedding=[text_refine]", override])
 
 
 def test_a_missing_value_is_refused_with_its_key():
     with pytest.raises(ConfigError, match=r"dataset\.image: a value is required"):
-        validate(composed("dataset=single"))
+        composed(["dataset=single"])
 
 
 def test_a_typo_in_an_experiment_file_is_refused(tmp_path):
-    config = composed("embedding=paper")
+    config = unchecked("embedding=[text_refine]")
     typo = OmegaConf.create({"embedding": {"text": {"lerning_rate": 1.0}}})
     OmegaConf.set_struct(config, False)
     with pytest.raises(ConfigError, match=r"embedding\.text\.lerning_rate"):
         validate(OmegaConf.merge(config, typo))
 
 
-def test_a_slot_takes_a_name_settings_or_null():
-    named = composed("embedding=paper", "embedding.null=negative_prompt", "embedding.text=null")
-    validate(named)
-    assert isinstance(build(named.embedding)["null"], NegativePrompt)
-    assert build(named.embedding)["text"] is None
-    assert (
-        build(composed("embedding=paper", "method.guidance=3.0", "backbone=sd2_base").embedding["null"]).guidance == 3
+def test_parts_are_a_list_and_each_can_be_left_out():
+    config = composed(["embedding=[negative_prompt]", "structure=[self_attention,sobel]", "~structure.sobel"])
+    assert [type(part) for part in build(config.embedding).values()] == [NegativePrompt]
+    assert list(config.structure) == ["self_attention"]
+    assert not composed(["embedding=[]", "structure=[]", "logger=[]"]).structure
+    assert list(composed(["logger=[wandb,csv]"]).logger) == ["wandb", "csv"]
+    assert set(composed(["+structure=[sobel]"]).structure) == {"cross_attention", "self_attention", "anchor", "sobel"}
+    guided = composed(["embedding=[text_refine,null_text]", "method.guidance=3"])
+    assert build(guided.embedding)["unconditional"].guidance == 3
+
+
+def test_the_prompts_are_refined_before_the_unconditional_embedding_in_whatever_order_they_are_chosen():
+    method = build(composed(["method.guidance=2", "embedding=[null_text,text_refine]"]).method)
+    assert list(method.embedding) == ["text", "unconditional"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("structure=paper", r"structure=\[cross_attention,self_attention,sobel,pidinet\]"),
+        ("structure=sobel", r"structure=\[cross_attention,self_attention,sobel\]"),
+        ("structure=none", r"structure=\[\]"),
+        ("structure=null", r"structure=\[\]"),
+        ("structure=[paper]", r"structure=\[cross_attention,self_attention,sobel,pidinet\]"),
+        ("structure=[sobol]", r"structure=sobol: there is no such choice; did you mean sobel\?"),
+        ("embedding=text", r"embedding=\[text_refine\]"),
+        ("embedding=[negative_prompt,null_text]", r"both are embedding\.unconditional"),
+        ("embedding.null=null", r"embedding\.null: unknown key; embedding\.unconditional is meant"),
+        ("embedding.text=null", r"embedding\.text: expected settings, got null; ~embedding\.text leaves"),
+        ("embedding.unconditional=negative_prompt", r"embedding=\[\.\.\.,negative_prompt\] chooses a part"),
+        ("structure.sobel.weight=2", r"structure\.sobel: settings of a part that is not chosen"),
+        ("structure.anchor=anchor", r"structure=\[\.\.\.,anchor\]"),
+        ("+embedding=text_refine", r"embedding=\[text_refine\]"),
+        ("logger=csv", r"logger=\[csv\]"),
+        ("logger=wandb_csv", r"logger=\[wandb,csv\]"),
+        ("logger=many", r"logger=\[wandb,tensorboard,csv\]"),
+        ("backbone=tinny", r"backbone=tinny: there is no such choice; did you mean tiny\?"),
+    ],
+)
+def test_former_and_mistyped_choices_are_refused_with_the_right_one(override, message):
+    with pytest.raises(ConfigError, match=message):
+        composed([override])
+
+
+def test_a_single_name_in_an_experiment_file_is_refused(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /structure: sobel\n"
     )
-    assert composed("structure.anchor=anchor").structure.anchor._target_.endswith("Anchor")
+    with pytest.raises(ConfigError, match=r"structure=sobel: expected a list"):
+        composed([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
 
 
 def test_whole_numbers_become_what_the_constructor_declares():
-    config = composed("method.guidance=3")
-    validate(config)
+    config = composed(["method.guidance=3"])
     assert isinstance(config.method.guidance, float)
     assert isinstance(config.backbone.steps, int)
 
@@ -112,16 +152,17 @@ ABLATIONS = sorted(set(choices("experiment")) - {"demo", "fast"})
 def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder, toy_pidinet, monkeypatch):
     monkeypatch.setenv("PIDINET_WEIGHTS", str(toy_pidinet))
     config = composed(
-        f"experiment={experiment}",
-        "describer=fixed",
-        "describer.object=cat",
-        "describer.foreground=dim",
-        "describer.background=bright",
-        "evaluator=none",
-        f"backbone.path={pipeline_folder}",
-        "backbone.size=64",
+        [
+            f"experiment={experiment}",
+            "describer=fixed",
+            "describer.object=cat",
+            "describer.foreground=dim",
+            "describer.background=bright",
+            "evaluator=none",
+            f"backbone.path={pipeline_folder}",
+            "backbone.size=64",
+        ]
     )
-    validate(config)
     method = build(config.method)
     assert isinstance(method, Diffusion)
     assert method.guidance == 2.5
@@ -129,7 +170,7 @@ def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder
 
 def test_a_model_that_is_missing_is_one_clear_error(tmp_path):
     with pytest.raises(ModelError, match="backbone=tiny"):
-        build(composed(f"backbone.path={tmp_path / 'nowhere'}").backbone)
+        build(composed([f"backbone.path={tmp_path / 'nowhere'}"]).backbone)
 
 
 def test_the_configuration_folder_is_the_one_beside_the_package():

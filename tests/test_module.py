@@ -107,7 +107,7 @@ class Watching(Logger):
 @pytest.fixture
 def writing(composite, tmp_path):
     """A writer that logs to ``Watching``, its Lightning arguments, and what gives it an image of a name."""
-    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricProtocol("full"), None, Watching(tmp_path))
+    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricProtocol("full"), None, [Watching(tmp_path)])
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     module = HarmonizeModule(Untouched())
 
@@ -123,8 +123,8 @@ def test_rows_are_written_in_order_behind_the_run_and_all_are_there_at_its_end(w
     for name in "abc":
         write(name)
     end()
-    assert writer.logger.seen == [["a"], ["a", "b"], ["a", "b", "c"]]
-    assert threading.main_thread() not in writer.logger.threads
+    assert writer.loggers[0].seen == [["a"], ["a", "b"], ["a", "b", "c"]]
+    assert threading.main_thread() not in writer.loggers[0].threads
     for row in results.read_rows(tmp_path):
         made = {path.name for path in (tmp_path / row["name"]).iterdir()}
         assert {"harmonized.png", "comparison.png", "record.json"} <= made

@@ -4,7 +4,8 @@ import pytest
 
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
 RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "clip_score=none", "backbone.steps=3", "name=processes")
-JOBS = "structure=anchor,none"
+ATTENTION = "[cross_attention,self_attention,anchor]"
+JOBS = f"structure={ATTENTION},[]"
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 
@@ -21,7 +22,7 @@ def one_process(tmp_path_factory, run_command, jobs_of):
 
 @pytest.mark.slow
 def test_two_processes_give_the_rows_of_one(one_process, tmp_path, run_command, rows_of):
-    done = run_command(tmp_path, *RUN, "structure=anchor", *TWO_PROCESSES)
+    done = run_command(tmp_path, *RUN, f"structure={ATTENTION}", *TWO_PROCESSES)
     assert done.returncode == 0, done.stderr
     shares = [len((tmp_path / f"rows-rank{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
     assert shares == [3, 2], "each process does its own images, none twice"

@@ -20,10 +20,10 @@ SWEEP = (
     "dataset.limit=3",
     *WORDS,
     "name=choices",
-    "structure=none,anchor",
+    "structure=[],[cross_attention,self_attention,anchor]",
     "recomposer=detail,feather",
     "backbone.steps=2,4,8",
-    "logger=wandb_csv",
+    "logger=[wandb,csv]",
 )
 JOBS = 12
 

@@ -6,10 +6,13 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from diffharmon import images, results, run
+from diffharmon.errors import InputError
 from diffharmon.evaluator.policy import LEFT_ALONE
+from diffharmon.logger.csv import Csv
 
 
 @pytest.fixture
@@ -103,11 +106,38 @@ def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(comman
     assert "another configuration" in error
 
 
-def test_names_of_parts_work_on_the_command_line(command):
-    code, error, folder = command("embedding.null=negative_prompt", "structure.anchor=null")
+def test_parts_are_chosen_and_left_out_on_the_command_line(command):
+    code, error, folder = command("embedding=[negative_prompt]", "~structure.anchor", "logger=[csv]")
     assert (code, error.count("Traceback")) == (0, 0)
     config = json.loads((folder / "run.json").read_text())["config"]
-    assert config["embedding"]["null"]["_target_"].endswith("NegativePrompt")
+    assert config["embedding"]["unconditional"]["_target_"].endswith("NegativePrompt")
+    assert set(config["structure"]) == {"cross_attention", "self_attention"}
+    assert len((folder / "results.csv").read_text().splitlines()) == 2
+
+
+class ClosingLogger(Csv):
+    """A CSV file that records how it was closed, and whose disk may be full."""
+
+    def __init__(self, full, **settings):
+        super().__init__(**settings)
+        self.full, self.closed = full, ""
+
+    def close(self, failed=False):
+        self.closed = "failed" if failed else "finished"
+        if self.full and failed:
+            raise OSError("disk full")
+
+
+def test_every_logger_is_closed_also_when_one_of_them_or_the_run_fails(tmp_path):
+    nodes = OmegaConf.create(
+        {name: {"_target_": f"{__name__}.ClosingLogger", "filename": name, "full": name == "b"} for name in "abc"}
+    )
+    with run.open_loggers(nodes, tmp_path, {}) as loggers:
+        pass
+    assert [logger.closed for logger in loggers] == ["finished"] * 3
+    with pytest.raises(OSError, match="disk full"), run.open_loggers(nodes, tmp_path, {}) as loggers:
+        raise InputError("an image failed")
+    assert [logger.closed for logger in loggers] == ["failed"] * 3
 
 
 BAD_FILES = {

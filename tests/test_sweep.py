@@ -19,8 +19,8 @@ SWEEP = (
     "name=study",
     "evaluator=none",
     "trainer=cpu",
-    "logger=wandb_csv",
-    "logger.loggers.wandb.save_images=false",
+    "logger=[wandb,csv]",
+    "logger.wandb.save_images=false",
     f"backbone.path=/no/such/model,{ASSET_FOLDER / 'tiny'}",
     "backbone.steps=2,3",
 )

@@ -44,8 +44,8 @@ class NullText:
     ) -> None:
         if guidance in (0, 1):
             raise ConfigError(
-                f"embedding.null: guidance {guidance:g} leaves nothing to optimize; expected another value of "
-                "`method.guidance`, or `embedding.null=null`"
+                f"embedding.unconditional: guidance {guidance:g} leaves nothing to optimize; expected another value of "
+                "`method.guidance`, or `~embedding.unconditional`"
             )
         self.guidance = guidance
         self.learning_rate = learning_rate

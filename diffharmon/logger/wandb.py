@@ -116,7 +116,7 @@ def job_name(folder: Path, study: str) -> str:
     recorded = folder / ".hydra" / "overrides.yaml"
     if recorded.is_file():
         lines = recorded.read_text(encoding="utf-8").splitlines()
-        overrides = [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
+        overrides = [line.removeprefix("- ").strip().removeprefix("++") for line in lines if line.startswith("- ")]
         kept = [override for override in overrides if not override.startswith(("logger", "name=", "trainer"))]
         if kept:
             return " ".join(kept)[:120]

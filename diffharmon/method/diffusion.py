@@ -45,8 +45,9 @@ class Diffusion(nn.Module):
     Args:
         describer: Says what the light of foreground and background is like.
         backbone: The diffusion model.
-        embedding: Optimizers of the text conditioning, applied in this order; null ones are left out.
-        structure: Parts that keep the structure; null ones are left out.
+        embedding: Optimizers of the text conditioning by slot: ``text`` is applied before ``unconditional``, whose
+            optimization starts from the refined prompts.
+        structure: Parts that keep the structure, by name.
         recomposer: Puts the edited foreground back into the photo.
         evaluator: Scores every result.
         policy: Decides whether to go on, switch the description or stop.
@@ -70,8 +71,8 @@ class Diffusion(nn.Module):
         self,
         describer: Describer,
         backbone: Backbone,
-        embedding: Mapping[str, EmbeddingOptimizer | None],
-        structure: Mapping[str, StructurePreserver | None],
+        embedding: Mapping[str, EmbeddingOptimizer],
+        structure: Mapping[str, StructurePreserver],
         recomposer: Recomposer,
         evaluator: Evaluator,
         policy: Policy,
@@ -89,8 +90,8 @@ class Diffusion(nn.Module):
         super().__init__()
         self.describer = describer
         self.backbone = backbone
-        self.embedding = {name: part for name, part in embedding.items() if part is not None}
-        self.structure = {name: part for name, part in structure.items() if part is not None}
+        self.embedding = dict(sorted(embedding.items()))  # ``text`` before ``unconditional``, however chosen
+        self.structure = dict(structure)
         self.recomposer = recomposer
         self.evaluator = evaluator
         self.policy = policy

@@ -79,17 +79,16 @@ def quirks_config(pipeline: Path, case: GoldenCase, pidinet: Path | None) -> Dic
         "embedding.text.learning_rate": settings["text_learning_rate"],
         "embedding.text.updates": settings["text_updates_per_step"],
         "embedding.text.regularization": settings["regularisation_weight"],
-        "embedding.null.learning_rate": settings["unconditional_learning_rate"],
+        "embedding.unconditional.learning_rate": settings["unconditional_learning_rate"],
         "describer.object": foreground[0],
         "describer.foreground": foreground[1:],
         "describer.background": background[1:],
-        "structure.pidinet.weights": None if pidinet is None else str(pidinet),
     }
-    if not settings["edge_loss"]:
-        values["structure.sobel"] = None
-    if not settings["edge_loss"] or pidinet is None:
-        values["structure.pidinet"] = None
-    return composed(["experiment=reference_quirks", "describer=fixed", "logger=none"], values)
+    if settings["edge_loss"] and pidinet is not None:
+        values["structure.pidinet.weights"] = str(pidinet)
+    unused = ["sobel"] * (not settings["edge_loss"]) + ["pidinet"] * (not settings["edge_loss"] or pidinet is None)
+    removed = [f"~structure.{part}" for part in unused]
+    return composed(["experiment=reference_quirks", "describer=fixed", *removed], values)
 
 
 def quirks_method(pipeline: Path, case: GoldenCase, pidinet: Path | None) -> Diffusion:

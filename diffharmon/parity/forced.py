@@ -47,7 +47,7 @@ def golden_conditioning(method: Diffusion, case: GoldenCase, golden: Golden) -> 
 
 def null_text(method: Diffusion) -> NullText:
     """The null-text optimizer of the method."""
-    optimizer = method.embedding["null"]
+    optimizer = method.embedding["unconditional"]
     assert isinstance(optimizer, NullText)
     return optimizer
 

@@ -121,7 +121,7 @@ def read_overrides(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(line[2:].strip().strip("'\"") for line in lines if line.startswith("- "))
+    return tuple(line[2:].strip().strip("'\"").removeprefix("++") for line in lines if line.startswith("- "))
 
 
 def read_config(path: Path) -> Mapping[str, Any]:

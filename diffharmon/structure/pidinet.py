@@ -22,7 +22,7 @@ STD = (0.229, 0.224, 0.225)
 HELP = (
     "download table5_pidinet-tiny.pth from https://github.com/hellozhuo/pidinet (folder trained_models) and set "
     "PIDINET_WEIGHTS or the part's `weights` to its path, or to a hub file as 'owner/repository:file.pth'; "
-    "offline, structure.pidinet=null leaves the learned edges out and structure=sobel needs no weights"
+    "offline, ~structure.pidinet leaves the learned edges out"
 )
 
 

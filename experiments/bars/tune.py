@@ -21,7 +21,7 @@ from diffharmon.types import ignore
 
 BASE = ["dataset=synthetic", "describer=file", "evaluator=none"]
 CARRY = "structure.anchor.carry=1"
-BARE = ["structure.cross_attention=null", "structure.self_attention=null"]
+BARE = ["~structure.cross_attention", "~structure.self_attention"]
 VARIANTS = {
     "default": [],
     "carry 1": [CARRY],
@@ -33,7 +33,7 @@ VARIANTS = {
     "carry 1, guidance 1.5, no attention": [CARRY, "method.guidance=1.5", *BARE],
     "carry 1, steps 30": [CARRY, "backbone.steps=30"],
     "carry 0.5": ["structure.anchor.carry=0.5"],
-    "no anchor": ["structure=attention"],
+    "no anchor": ["structure=[cross_attention,self_attention]"],
     "no self-attention": [BARE[1]],
     "self-attention for half of the steps": ["structure.self_attention.end=0.5"],
     "no cross-attention": [BARE[0]],

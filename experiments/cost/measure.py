@@ -87,7 +87,6 @@ def main() -> None:
         "backbone.path": str(folder),
         "backbone.steps": arguments.steps,
         "backbone.dtype": arguments.dtype,
-        "structure.pidinet": None,
     }
     overrides = [
         "experiment=paper",
@@ -99,6 +98,7 @@ def main() -> None:
         "describer.background=bright",
         "evaluator=none",
         f"trainer={arguments.device}",
+        "~structure.pidinet",
         "method.descriptions=1",
         "method.policy.iterations=1",
         "embedding.text.updates=1",

@@ -26,7 +26,7 @@ from diffharmon.run import execute, prepare, quiet_libraries
 from diffharmon.types import ignore
 
 BASE = ("dataset=mini", "describer=file", "describer.path=${asset:mini/triples.jsonl}", "trainer=cpu")
-LOGGERS = ("none", "csv", "wandb")
+LOGGERS = {"none": "", "csv": "csv", "wandb": "wandb"}
 METRICS = ("full", "ihd256")
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     for _ in range(options.repeats):
         loops.append(bare(given))
         for logger, metrics in cases:
-            measured[logger, metrics].append(run([*given, f"logger={logger}", f"metrics={metrics}"]))
+            measured[logger, metrics].append(run([*given, f"logger=[{LOGGERS[logger]}]", f"metrics={metrics}"]))
     medians = {
         case: {key: statistics.median(found[key] for found in repeats) for key in repeats[0]}
         for case, repeats in measured.items()

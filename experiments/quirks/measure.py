@@ -41,10 +41,10 @@ QUIRKS = {
     "Q8": ("everything squashed to the model's square", ["method.resolution=model"]),
     "Q10": ("attention mask reduced without antialiasing", ["embedding.text.mask_antialias=false"]),
     "Q14": ("softmax over softmax of the fusion weights", ["embedding.text.weighting=softmax_again"]),
-    "Q19": ("stale foreground embedding in each step's first update", ["embedding.null.stale_first=true"]),
+    "Q19": ("stale foreground embedding in each step's first update", ["embedding.unconditional.stale_first=true"]),
     "Q22": ("decoded images cut to 8 bits downwards", ["method.truncate=true"]),
     "Q33": ("encoded image channels last", ["backbone.channels_last=true"]),
-    "edges": ("edge losses on the decoded noisy latent", ["embedding.null.edges_on=step"]),
+    "edges": ("edge losses on the decoded noisy latent", ["embedding.unconditional.edges_on=step"]),
     "drift": ("structure kept from the former iteration", ["method.structure_from=current"]),
 }
 ALL = [change for _, changes in QUIRKS.values() for change in changes]
@@ -52,9 +52,9 @@ ALL = [change for _, changes in QUIRKS.values() for change in changes]
 
 def run(overrides: list[str], folder: Path) -> tuple[torch.Tensor, dict]:
     """Run one job; gives its image and row."""
-    values = {} if os.environ.get("PIDINET_WEIGHTS") else {"structure.pidinet": None}
-    overrides = [o for o in overrides if values == {} or not o.startswith("structure.pidinet")]
-    execute(composed(overrides, values), folder)
+    if not os.environ.get("PIDINET_WEIGHTS"):
+        overrides = [*(o for o in overrides if not o.startswith("structure.pidinet")), "~structure.pidinet"]
+    execute(composed(overrides), folder)
     row = json.loads((folder / "rows-rank0.jsonl").read_text().splitlines()[-1])
     return read_image(folder / row["name"] / "harmonized.png").image, row
 

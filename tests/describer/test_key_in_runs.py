@@ -16,7 +16,7 @@ WANTED = (ROOT / "conf" / "logger" / "wandb.yaml", ROOT / "diffharmon" / "assets
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not all(path.is_file() for path in WANTED), reason="needs logger=wandb and the embedded backbone")
+@pytest.mark.skipif(not all(path.is_file() for path in WANTED), reason="needs logger=[wandb] and the embedded backbone")
 @pytest.mark.parametrize(
     "replies", [[], [(400, error(400, "INVALID_ARGUMENT", f"API key expired: {KEY}"))]], ids=["success", "fault"]
 )
@@ -41,7 +41,7 @@ def test_no_file_of_a_run_holds_the_key(tmp_path, replies):
             "describer=google_genai",
             f"describer.endpoint={server.url}",
             "evaluator=none",
-            "logger=wandb",
+            "logger=[wandb]",
             "trainer=cpu",
             "hydra.verbose=true",
             f"hydra.run.dir={tmp_path}/run",

@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +11,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from diffharmon.config import build, validate
-from diffharmon.errors import ConfigError
 from diffharmon.logger.columns import KNOWN
 from diffharmon.logger.csv import Csv
-from diffharmon.logger.several import Several
 from diffharmon.logger.wandb import REDACTED, Wandb, redact
 from diffharmon.panels import comparison_parts
 from diffharmon.protocols import Logger
@@ -32,10 +29,10 @@ def wandb_folders(monkeypatch, tmp_path):
 
 def built(choice, folder, *overrides):
     with initialize_config_module("diffharmon.conf", version_base="1.3"):
-        config = compose("config", overrides=[f"logger={choice}", "name=study", *overrides])
+        config = compose("config", overrides=[f"logger=[{choice}]", "name=study", *overrides])
     validate(config)
     resolved = OmegaConf.to_container(config, resolve=True)
-    return build(config.logger, _partial_=True)(folder=folder, config=resolved)
+    return build(config.logger[choice], folder=folder, config=resolved)
 
 
 def panel(value=0.5):
@@ -177,39 +174,3 @@ def test_tensorboard_is_read_back(tmp_path):
     assert len(events.Images("panel/composite")) == 2
     table = events.Tensors("rows/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "| InputError: empty, mask |" in table
-
-
-def test_several_log_to_all_and_a_null_slot_is_left_out(tmp_path):
-    pytest.importorskip("tensorboard")
-    logger = built("many", tmp_path, "logger.loggers.tensorboard=null", "logger.loggers.csv.filename=rows.csv")
-    assert isinstance(logger, Several)
-    told(logger)
-    assert (tmp_path / "rows.csv").is_file()
-    assert len(offline_runs(tmp_path)) == 1
-    assert not (tmp_path / "tensorboard").exists()
-
-
-def test_a_typo_in_one_of_several_is_refused_with_its_key():
-    with pytest.raises(ConfigError, match=r"logger\.loggers\.csv\.filenam"):
-        built("wandb_csv", Path("."), "+logger.loggers.csv.filenam=a")
-
-
-def test_an_error_of_one_logger_still_closes_the_others(tmp_path):
-    pytest.importorskip("tensorboard")
-    closed = []
-
-    class Recorder(Csv):
-        def __init__(self, name, error=None):
-            super().__init__(folder=tmp_path)
-            self.name, self.error = name, error
-
-        def close(self, failed=False):
-            closed.append((self.name, failed))
-            if self.error:
-                raise self.error
-
-    several = Several({})
-    several.loggers = [Recorder("a"), Recorder("b", OSError("disk full")), Recorder("c")]
-    with pytest.raises(OSError, match="disk full"):
-        several.close(failed=True)
-    assert sorted(closed) == [("a", True), ("b", True), ("c", True)]

@@ -51,12 +51,11 @@ def method(backbone, **changes):
 def paper(backbone):
     return method(
         backbone,
-        embedding={"text": TextRefine(divisor=8), "null": NullText(guidance=2.5, updates_every=3)},
+        embedding={"text": TextRefine(divisor=8), "unconditional": NullText(guidance=2.5, updates_every=3)},
         structure={
             "cross_attention": CrossAttention(),
             "self_attention": SelfAttention(),
             "sobel": Sobel(),
-            "anchor": None,
         },
         policy=Policy(iterations=2, ties="last"),
     )
@@ -183,7 +182,7 @@ def test_structure_of_the_composite_or_of_the_current_image(backbone, composite)
     for source in ("composite", "current"):
         chosen = method(
             backbone,
-            embedding={"null": NullText(guidance=2.5)},
+            embedding={"unconditional": NullText(guidance=2.5)},
             structure={"sobel": Sobel(weight=100.0)},
             structure_from=source,
             policy=Policy(iterations=2, ties="last"),
@@ -199,7 +198,7 @@ def test_costs_are_counted_by_stage(paper, composite):
     updates = 1 + 1 + 1 + 2 + 2
     assert calls["inversion"] == 2 * 5
     assert calls["text"] == 2 * 2 * 5
-    assert calls["null"] == 2 * (5 + updates + 5)
+    assert calls["unconditional"] == 2 * (5 + updates + 5)
     assert calls["edit"] == 2 * (5 + 1)  # one more for the words' attention maps
     assert costs["edit"].unet_samples == 2 * (5 * 4 + 2)
     assert calls["evaluate"] == calls["recompose"] == 0

@@ -43,8 +43,8 @@ def test_the_second_iteration_from_the_golden_first_does_too(method, case):
     [
         ("text", "mask_antialias", True, {"text_loss", "text_emb", "uncond_opt"}),
         ("text", "regularization", 0.0, {"text_emb", "p2p_latents"}),
-        ("null", "stale_first", False, {"uncond_opt", "uncond_latents"}),
-        ("null", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}),
+        ("unconditional", "stale_first", False, {"uncond_opt", "uncond_latents"}),
+        ("unconditional", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}),
     ],
 )
 def test_every_plausible_mistake_is_caught(method, case, part, attribute, value, moved):

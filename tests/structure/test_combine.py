@@ -1,13 +1,9 @@
 """Attention rules, anchor, the merging of parts, and the configuration's choices."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
+from diffharmon.config import CONFIG_FOLDER, build, composed
 from diffharmon.errors import InputError
 from diffharmon.protocols import StructurePreserver
 from diffharmon.structure.anchor import Anchor
@@ -16,16 +12,7 @@ from diffharmon.structure.combine import combine
 from diffharmon.structure.sobel import Sobel
 from diffharmon.types import AttentionRule, Composite
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-SLOTS = {"cross_attention", "self_attention", "sobel", "pidinet", "anchor"}
-CHOICES = {
-    "paper": SLOTS - {"anchor"},
-    "sobel": SLOTS - {"anchor", "pidinet"},
-    "pidinet": SLOTS - {"anchor", "sobel"},
-    "attention": {"cross_attention", "self_attention"},
-    "anchor": {"cross_attention", "self_attention", "anchor"},
-    "none": set(),
-}
+PARTS = sorted(path.stem for path in (CONFIG_FOLDER / "structure").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -80,27 +67,11 @@ def test_two_anchors_and_a_carry_outside_the_unit_interval_are_refused(photo):
         Anchor(1.5)
 
 
-@pytest.mark.parametrize("choice", sorted(CHOICES))
-def test_every_choice_has_every_slot(choice, monkeypatch):
-    monkeypatch.delenv("PIDINET_WEIGHTS", raising=False)
-    with initialize_config_dir(str(CONF), version_base=None):
-        composed = compose(None, [f"+structure={choice}", "+prior.anchor_carry=0.0"])
-    config = OmegaConf.to_container(composed, resolve=True)["structure"]
-    assert set(config) == SLOTS
-    assert {slot for slot, value in config.items() if value is not None} == CHOICES[choice]
-
-
-def test_choices_are_all_listed():
-    assert {path.stem for path in (CONF / "structure").glob("*.yaml")} == set(CHOICES)
-    assert {path.stem for path in (CONF / "structure" / "part").glob("*.yaml")} == SLOTS
-
-
-@pytest.mark.parametrize("slot", sorted(SLOTS))
-def test_every_part_builds_and_its_values_are_its_defaults(slot, shared, monkeypatch, photo):
-    monkeypatch.setenv("PIDINET_WEIGHTS", str(shared / "weights" / "pidinet" / "table5_pidinet-tiny.pth"))
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = compose(None, [f"+structure/part@part={slot}", "+prior.anchor_carry=0.0"]).part
-    part = instantiate(config, _convert_="all")
-    assert isinstance(part, StructurePreserver)
-    guide = part.guide(photo, 32)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_builds_from_its_file(part, toy_pidinet, monkeypatch, photo):
+    monkeypatch.setenv("PIDINET_WEIGHTS", str(toy_pidinet))
+    built = build(composed([f"structure=[{part}]"]).structure)
+    assert list(built) == [part]
+    assert isinstance(built[part], StructurePreserver)
+    guide = built[part].guide(photo, 32)
     assert guide.losses or guide.rules or guide.anchor is not None

@@ -187,7 +187,7 @@ def test_half_precision_images_are_measured_in_single(photo, random_weights):
 
 def test_missing_weights_say_how_to_get_them(tmp_path, monkeypatch):
     for weights in (None, "", str(tmp_path / "absent.pth")):
-        with pytest.raises(ModelError, match=r"hellozhuo/pidinet.*structure\.pidinet=null"):
+        with pytest.raises(ModelError, match=r"hellozhuo/pidinet.*~structure\.pidinet"):
             PiDiNet(weights)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="nobody/nothing"):

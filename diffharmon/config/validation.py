@@ -1,52 +1,30 @@
-"""Configuration: a schema from every constructor, validation before anything loads, building by ``_target_``.
-
-A component's constructor is the only declaration of its parameters. ``validate`` merges each composed node onto a
-structured config made from the signature, so a mistyped key or a wrong type is refused with its full key, also when it
-stands in an experiment file, which Hydra alone would let pass.
-"""
+"""Validation: every component against its constructor, every group of parts against what was chosen."""
 
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import field, make_dataclass
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from diffharmon.config.choices import MULTIPLE
 from diffharmon.errors import ConfigError
 
 PRIMITIVES = (int, float, bool, str)
 PACKAGES = ("diffharmon.", "lightning.")
-CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
-ASSET_FOLDER = Path(str(files("diffharmon"))) / "assets"
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf ``${asset:...}``; once a job, since a launcher's worker takes over its parent's resolvers."""
-    OmegaConf.register_new_resolver("asset", lambda name: str(ASSET_FOLDER / name), replace=True)
-
-
-register_resolvers()
 
 
 def load_target(target: str, key: str) -> Any:
     """Import what ``_target_`` names.
 
     Raises:
-        ConfigError: It does not exist, or lies outside diffharmon and lightning.
+        ConfigError: It does not exist.
     """
-    if not target.startswith(PACKAGES):
-        raise ConfigError(f"{key}._target_: expected something inside {' or '.join(PACKAGES)}, got {target!r}")
     module, _, name = target.rpartition(".")
     try:
         return getattr(import_module(module), name)
@@ -111,52 +89,19 @@ def components(config: DictConfig, key: str = "") -> Iterator[tuple[str, DictCon
             yield from components(node, path)
 
 
-def expand_parts(config: DictConfig) -> None:
-    """Replace a part's name in a slot of ``embedding`` or ``structure`` by that part's settings, in place.
-
-    A slot holds a part's settings, a part's name, or null, so ``embedding.null=negative_prompt`` is one override.
-
-    Raises:
-        ConfigError: No part has that name.
-    """
-    for group in ("embedding", "structure"):
-        for slot, value in (config.get(group) or {}).items():
-            if not isinstance(value, str):
-                continue
-            folder = CONFIG_FOLDER / group / "part"
-            path = folder / f"{value}.yaml"
-            if not path.is_file():
-                known = ", ".join(sorted(part.stem for part in folder.glob("*.yaml")))
-                raise ConfigError(f"{group}.{slot}: expected null or one of {known}, got {value!r}")
-            config[group][slot] = OmegaConf.load(path)
-
-
-def composed(overrides: Sequence[str], values: Mapping[str, Any] = MappingProxyType({})) -> DictConfig:
-    """Compose and validate a configuration from Python, as the command would.
-
-    Args:
-        overrides: As on the command line.
-        values: Set after composing, by full key: for paths and other text that Hydra's grammar would have to quote.
-
-    Raises:
-        ConfigError: As ``validate``.
-    """
-    with initialize_config_module("diffharmon.conf", version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
-    for key, value in values.items():
-        OmegaConf.update(config, key, value, merge=False)
-    expand_parts(config)
-    validate(config)
-    return config
-
-
 def validate(config: DictConfig) -> None:
     """Check every component against its constructor, and give its values the types declared there.
 
     Raises:
         ConfigError: Unknown key, wrong type, wrong choice or missing value, with its full key.
     """
+    for group in MULTIPLE:
+        for name in map(str, config.get(group) or {}):
+            check_part(group, name, config[group][name])
     for key, node in components(config):
+        if not str(node._target_).startswith(PACKAGES):
+            expected = " or ".join(PACKAGES)
+            raise ConfigError(f"{key}._target_: expected something inside {expected}, got {node._target_!r}")
         target = load_target(str(node._target_), key)
         given = OmegaConf.create({name: node._get_node(name) for name in node if not str(name).startswith("_")})
         given._set_parent(node._get_parent())
@@ -172,6 +117,24 @@ def validate(config: DictConfig) -> None:
         for name, parameter in parameters.items():
             check_value(f"{key}.{name}", merged, name, parameter)
         adopt_types(node, merged)
+
+
+def check_part(group: str, name: str, part: Any) -> None:
+    """Refuse what a group of parts holds besides the parts that were chosen.
+
+    Raises:
+        ConfigError: With the way to choose a part, or to leave it out.
+    """
+    if isinstance(part, DictConfig) and "_target_" in part:
+        return
+    key = f"{group}.{name}"
+    if (group, name) == ("embedding", "null"):
+        raise ConfigError(f"{key}: unknown key; embedding.unconditional is meant")
+    if part is None:
+        raise ConfigError(f"{key}: expected settings, got null; ~{key} leaves the part out")
+    if isinstance(part, str):
+        raise ConfigError(f"{key}: expected settings, got {part!r}; {group}=[...,{part}] chooses a part")
+    raise ConfigError(f"{key}: settings of a part that is not chosen; choose it in {group}=[...], or remove them")
 
 
 def adopt_types(node: DictConfig, merged: Any) -> None:
@@ -193,17 +156,3 @@ def check_value(key: str, merged: Any, name: str, parameter: inspect.Parameter) 
         choices = typing.get_args(parameter.annotation)
         if merged[name] not in choices:
             raise ConfigError(f"{key}: expected one of {', '.join(map(str, choices))}, got {merged[name]!r}")
-
-
-def build(node: DictConfig | ListConfig, **values: Any) -> Any:
-    """Instantiate a node and all inside it; lists and dicts arrive as plain Python.
-
-    A component's own error comes out as it was raised, not wrapped, so that a clear message stays clear.
-    """
-    try:
-        return instantiate(node, **values, _convert_="all")
-    except InstantiationException as error:
-        cause: BaseException = error
-        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise cause from None

@@ -1,0 +1,33 @@
+"""Building components by ``_target_``."""
+
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig
+
+from diffharmon.config.validation import load_target
+from diffharmon.errors import ConfigError
+
+
+def build(node: Any, **values: Any) -> Any:
+    """Build a component with all components inside it; lists and mappings become plain Python ones.
+
+    Args:
+        node: A node of a composed configuration.
+        values: Constructor arguments that no configuration holds, such as the run's folder.
+
+    Raises:
+        ConfigError: A constructor refuses a setting; the message starts with the setting's full key.
+    """
+    if isinstance(node, ListConfig):
+        return [build(item) for item in node]
+    if not isinstance(node, DictConfig):
+        return node
+    content = {str(name): build(node[name]) for name in node if name != "_target_"}
+    if "_target_" not in node:
+        return content
+    key = node._get_full_key(None)
+    target = load_target(str(node["_target_"]), key)
+    try:
+        return target(**content, **values)
+    except ConfigError as error:
+        raise ConfigError(f"{key}.{error}" if str(error).split(":")[0] in content else str(error)) from error

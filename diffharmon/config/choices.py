@@ -1,0 +1,122 @@
+"""Choosing parts: overrides before composing, and what a choice that does not exist should have been."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import MissingConfigException
+
+from diffharmon.config.folders import CONFIG_FOLDER
+from diffharmon.errors import ConfigError
+
+GROUPS = frozenset(path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir())
+# Groups of which any number of parts is chosen, as a list.
+MULTIPLE = ("structure", "embedding", "logger")
+# Choices of these groups before they became lists, and the same choice now.
+FORMER_CHOICES = {
+    "structure": {
+        "none": "[]",
+        "attention": "[cross_attention,self_attention]",
+        "anchor": "[cross_attention,self_attention,anchor]",
+        "sobel": "[cross_attention,self_attention,sobel]",
+        "pidinet": "[cross_attention,self_attention,pidinet]",
+        "paper": "[cross_attention,self_attention,sobel,pidinet]",
+    },
+    "embedding": {"none": "[]", "text": "[text_refine]", "paper": "[text_refine,null_text]"},
+    "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
+}
+_VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
+_CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(MULTIPLE)})=")
+_PACKAGE = re.compile(r"# @package (\S+)")
+
+
+def prepare_overrides(overrides: Sequence[str]) -> list[str]:
+    """Check choices of parts, and let values be set that no YAML file lists.
+
+    A YAML file lists only what differs from the constructor, so ``recomposer.strength=0.7`` sets a key that the
+    composed configuration may not have yet. Hydra wants ``++`` for that; keys that no constructor has are refused by
+    the validation.
+
+    Raises:
+        ConfigError: A group of several parts is given one name instead of a list, or two parts for the same slot.
+    """
+    choosing = [o for o in overrides if _CHOICE.match(o)]
+    for override in OverridesParser.create().parse_overrides(choosing):
+        group = str(override.key_or_group)
+        for choice in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
+            check_choice(group, choice)
+        if override.is_add() and any(o.startswith(f"{group}=") for o in choosing):
+            raise ConfigError(f"{group}: +{group}=[...] adds to the default parts; put all into {group}=[...] instead")
+    return [set_or_add(override) for override in overrides]
+
+
+def set_or_add(override: str) -> str:
+    """Put ``++`` before an override of a value; choices of a group and Hydra's own settings stay as they are."""
+    match = _VALUE.match(override)
+    plain = match is None or match["key"] in GROUPS or match["key"].startswith("hydra.")
+    return override if plain else f"++{override}"
+
+
+def check_choice(group: str, choice: Any) -> None:
+    """Refuse what is no list of parts, and two parts that fill the same slot.
+
+    Raises:
+        ConfigError: With the list that was meant.
+    """
+    if isinstance(choice, str) and choice.startswith("[") and choice.endswith("]"):
+        choice = [name.strip() for name in choice[1:-1].split(",")]
+    if not isinstance(choice, list):
+        raise ConfigError(f"{group}={choice}: expected a list of parts, here {group}={as_list(group, choice)}")
+    slots: dict[str, str] = {}
+    for name in map(str, choice):
+        slot = package(group, name)
+        if slots.setdefault(slot, name) != name:
+            raise ConfigError(f"{group}: {slots[slot]} and {name} both are {slot}; expected one of them")
+
+
+def as_list(group: str, choice: Any) -> str:
+    """Spell a choice as a list: what it meant before, else a list of it alone."""
+    return "[]" if choice is None else FORMER_CHOICES[group].get(str(choice), f"[{choice}]")
+
+
+def package(group: str, name: str) -> str:
+    """Read where a part's settings go; a part of another package is taken to have a slot of its own."""
+    path = CONFIG_FOLDER / group / f"{name}.yaml"
+    match = _PACKAGE.match(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return match[1] if match else f"{group}.{name}"
+
+
+def refuse_single_choices(choices: Mapping[str, Any]) -> None:
+    """Refuse a single name for a group of several parts, wherever it was chosen.
+
+    Args:
+        choices: Hydra's record of choices, which has lists of parts nowhere and single names always.
+
+    Raises:
+        ConfigError: With the list that was meant.
+    """
+    for group in MULTIPLE:
+        if choices.get(group) is not None:
+            check_choice(group, choices[group])
+
+
+def explain(error: Exception) -> Exception:
+    """Turn Hydra's error about a choice that does not exist into one line; any other error stays as it is."""
+    if not isinstance(error, MissingConfigException) or "/" not in str(error.missing_cfg_file):
+        return error
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    if name in FORMER_CHOICES.get(group, {}):
+        return ConfigError(f"{group}={name}: expected a list of parts, here {group}={as_list(group, name)}")
+    known = error.options or sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
+    return ConfigError(f"{group}={name}: there is no such choice{nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Name the known spelling that is nearest to a mistyped one, else all of them."""
+    known = list(known)
+    found = difflib.get_close_matches(name, known, 1)
+    if found:
+        return f"; did you mean {found[0]}?"
+    return f"; expected one of {', '.join(known)}" if known else ""
