@@ -9,6 +9,21 @@ JOBS = f"structure={ATTENTION},[]"
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 
+def shares(folder):
+    """How many images each of two processes finished."""
+    return [len((folder / f"rows-rank{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
+
+
+def test_two_processes_give_the_rows_of_one_baseline(tmp_path, run_command, call_command, rows_of):
+    baseline = ("dataset=mini", "dataset.limit=3", "method=reinhard", "clip_score=none")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert call_command(one, *baseline, "trainer=cpu").returncode == 0
+    done = run_command(two, *baseline, *TWO_PROCESSES)
+    assert done.returncode == 0, done.stderr
+    assert shares(two) == [2, 1], "each process does its own images, none twice"
+    assert rows_of(two) == rows_of(one)
+
+
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory, run_command, jobs_of):
     folder = tmp_path_factory.mktemp("one")
@@ -24,8 +39,7 @@ def one_process(tmp_path_factory, run_command, jobs_of):
 def test_two_processes_give_the_rows_of_one(one_process, tmp_path, run_command, rows_of):
     done = run_command(tmp_path, *RUN, f"structure={ATTENTION}", *TWO_PROCESSES)
     assert done.returncode == 0, done.stderr
-    shares = [len((tmp_path / f"rows-rank{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
-    assert shares == [3, 2], "each process does its own images, none twice"
+    assert shares(tmp_path) == [3, 2], "each process does its own images, none twice"
     assert rows_of(tmp_path) == one_process["0"]
 
 

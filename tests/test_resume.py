@@ -26,6 +26,8 @@ SWEEP = (
     "logger=[wandb,csv]",
 )
 JOBS = 12
+# No model: what is tested is the run around it.
+BASELINE = ("dataset=mini", "dataset.limit=12", "method=reinhard", "clip_score=none", "trainer=cpu")
 
 
 def kill_when(process, reached):
@@ -55,6 +57,18 @@ def tables(folder):
     column = next(line.index("seconds an image") for line in lines if "seconds an image" in line)
     runs = [line[:column] + line[column + 1 :] if line[0].startswith("| structure=") else line for line in lines[:20]]
     return runs + lines[20:], (folder / "report.csv").read_text()
+
+
+def test_a_killed_baseline_goes_on_where_it_was(tmp_path, start_command, call_command, rows_of):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    kill_when(start_command(broken, *BASELINE), lambda: len(results.read_rows(broken)) >= 2)
+    marks = finished(broken)
+    assert 2 <= len(marks) < 12
+    for folder in (broken, whole):
+        assert call_command(folder, *BASELINE).returncode == 0
+    assert len(rows_of(whole)) == 12
+    assert rows_of(broken) == rows_of(whole)
+    assert marks.items() <= finished(broken).items(), "no finished image was computed again"
 
 
 @pytest.mark.slow

@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ def photo(tmp_path, composite):
 
 
 @pytest.fixture
-def command(pipeline_folder, photo, monkeypatch, capsys):
+def command(pipeline_folder, photo, call_command):
     """Run the command on the toy model in this process; gives exit code, standard error and run folder."""
 
     def call(*overrides, folder="run", settings=()):
@@ -43,18 +42,8 @@ def command(pipeline_folder, photo, monkeypatch, capsys):
             "backbone.steps=3",
             "trainer=cpu",
         ]
-        output = photo / folder
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        monkeypatch.setattr(sys, "argv", ["diffharmon", *settings, *overrides, f"hydra.run.dir={output}"])
-        try:
-            run.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-            logging.shutdown()
-        return code, capsys.readouterr().err, output
+        done = call_command(photo / folder, *settings, *overrides)
+        return done.returncode, done.stderr, photo / folder
 
     return call
 
@@ -93,6 +82,16 @@ def test_the_same_command_gives_the_same_bytes(command):
     first = command(folder="first")[2] / "image" / "harmonized.png"
     second = command(folder="second")[2] / "image" / "harmonized.png"
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_seed_of_the_command_line_seeds_the_method(command):
+    sampled = ("method.sample_posterior=true", "seed=1")
+    pictures = [
+        (command(*sampled, *more, folder=folder)[2] / "image" / "harmonized.png").read_bytes()
+        for folder, more in {"first": (), "again": (), "other": ("seed=2",)}.items()
+    ]
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
 
 
 def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(command):

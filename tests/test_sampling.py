@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -40,6 +42,18 @@ def test_a_trajectory_is_in_sampling_order_and_starts_from_the_image(backbone, c
     assert trajectory.latents.shape == (6, 4, 16, 16)
     assert torch.equal(trajectory.timesteps, backbone.timesteps)
     assert not trajectory.latents.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("guidance", "followed"), [(0.0, {"unconditional"}), (1.0, {"foreground"}), (2.5, {"unconditional", "foreground"})]
+)
+def test_an_inversion_follows_the_foreground_prompt_as_far_as_guidance_says(backbone, conditioning, guidance, followed):
+    latent = torch.randn(1, 4, 16, 16)
+    plain = invert(backbone, latent, conditioning, guidance).latents
+    for prompt in ("foreground", "background", "unconditional"):
+        changed = replace(conditioning, **{prompt: getattr(conditioning, prompt).flip(1)})
+        moved = not torch.equal(invert(backbone, latent, changed, guidance).latents, plain)
+        assert moved == (prompt in followed), prompt
 
 
 @pytest.mark.parametrize("folder", ["pipeline_folder", "velocity_folder"])

@@ -9,6 +9,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 
+from diffharmon import images
 from diffharmon.config import ASSET_FOLDER
 from diffharmon.report.runs import collect
 
@@ -42,6 +43,34 @@ def wandb_records(job):
 def basic(tmp_path_factory, run_command):
     folder = tmp_path_factory.mktemp("basic")
     return folder, run_command(folder, *SWEEP)
+
+
+BASELINE = ("-m", "clip_score=none", "trainer=cpu", "logger=csv")
+
+
+def test_each_of_two_jobs_has_a_run_of_its_own(tmp_path, call_command, jobs_of):
+    done = call_command(tmp_path, *BASELINE, "dataset=mini", "dataset.limit=2", "method=identity,reinhard")
+    assert done.returncode == 0, done.stderr
+    rows = jobs_of(tmp_path)
+    assert {job: len(of_job) for job, of_job in rows.items()} == {"0": 2, "1": 2}
+    assert all(row["fpsnr"] == row["composite_fpsnr"] for row in rows["0"]), "the identity"
+    assert all(row["fpsnr"] != row["composite_fpsnr"] for row in rows["1"])
+    for job, method in (("0", "Identity"), ("1", "ColorTransfer")):
+        record = json.loads((tmp_path / job / "run.json").read_text())
+        assert record["config"]["method"]["_target_"].endswith(method)
+        assert {row["config"] for row in rows[job]} == {record["config_hash"]}
+        assert len((tmp_path / job / "results.csv").read_text().splitlines()) >= 3
+
+
+def test_a_job_that_fails_first_does_not_spoil_the_second(tmp_path, call_command, jobs_of, composite):
+    for name in ("image", "mask"):
+        images.write_image(tmp_path / f"{name}.png", getattr(composite, name))
+    photos = f"dataset.image={tmp_path / 'missing.png'},{tmp_path / 'image.png'}"
+    single = ("dataset=single", photos, f"dataset.mask={tmp_path / 'mask.png'}", "method=identity")
+    done = call_command(tmp_path / "sweep", *BASELINE, *single)
+    assert done.returncode == 2
+    assert "missing.png does not exist" in done.stderr
+    assert {job: [row["status"] for row in rows] for job, rows in jobs_of(tmp_path / "sweep").items()} == {"1": ["ok"]}
 
 
 @pytest.mark.slow

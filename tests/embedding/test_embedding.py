@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch.nn.functional as functional
 
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
-from diffharmon.embedding.text_refine import TextRefine, Words, attention_loss, attention_mask
+from diffharmon.embedding.text_refine import TextRefine, attention_loss, attention_mask
 from diffharmon.errors import ConfigError
 from diffharmon.sampling import invert
 from diffharmon.structure.sobel import Sobel
@@ -57,11 +58,14 @@ class TestTextRefine:
         assert torch.equal(refined.unconditional, conditioning.unconditional)
         torch.testing.assert_close(backbone.embed(["cat dim cold"])[0], conditioning.foreground[0])
 
-    def test_regularization_holds_the_words_back(self, backbone, inversion, conditioning):
-        free, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05)
-        held, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05, regularization=1e4)
-        moved = [(refined.foreground - conditioning.foreground).norm() for refined in (free, held)]
-        assert moved[1] < moved[0]
+    @pytest.mark.parametrize("side", ["foreground", "background"])
+    def test_regularization_holds_the_words_of_both_prompts_back(self, backbone, inversion, conditioning, side):
+        moved = []
+        for regularization in (0.0, 1e4):
+            settings = {"learning_rate": 0.05, "regularization": regularization, "fuse": False}
+            refined, _ = self.refine(backbone, inversion, conditioning, **settings)
+            moved.append((getattr(refined, side) - getattr(conditioning, side)).norm())
+        assert moved[1] < 0.85 * moved[0]
 
     def test_background_words_are_fused_into_one_vector(self, backbone, inversion, conditioning):
         turned = replace(
@@ -76,15 +80,27 @@ class TestTextRefine:
         assert not torch.equal(apart.background[:, 2], apart.background[:, 3])
         torch.testing.assert_close(fused.background[0, 2], apart.background[0, 2:4].mean(dim=0), atol=1e-2, rtol=1e-2)
 
-    def test_repeated_softmax_keeps_the_weights_near_uniform(self, backbone, inversion, conditioning):
-        turned = replace(conditioning.description, background=("dim", "cold", "warm"))
-        swapped = replace(conditioning, description=turned, words=backbone.words(turned))
-        optimizer = TextRefine(divisor=8, weighting="softmax_again", learning_rate=0.5)
-        words = optimizer.initial_words(backbone, swapped)
-        torch.testing.assert_close(words.weights, torch.full((3,), 1 / 3))
-        words = Words(words.foreground, words.background, torch.tensor([1.0, 0.0, 0.0]))
-        optimizer.after_update(words)
-        torch.testing.assert_close(words.weights, torch.tensor([1.0, 0.0, 0.0]).softmax(dim=0))
+    @pytest.mark.parametrize("weighting", ["softmax", "softmax_again"])
+    def test_words_are_fused_by_the_softmax_of_what_was_learnt(self, backbone, inversion, conditioning, weighting):
+        three = replace(conditioning.description, background=("dim", "cold", "warm"))
+        asked = replace(conditioning, description=three, words=backbone.words(three))
+        settings = {"learning_rate": 0.5, "weighting": weighting}
+        fused, events = self.refine(backbone, inversion, asked, **settings)
+        apart, _ = self.refine(backbone, inversion, asked, **settings, fuse=False)
+        learnt = [event.values["words_weights"] for event in events if "words_weights" in event.values][1::2]
+        assert (learnt[0] - learnt[0].mean()).abs().max() > 0.1
+        for step, weights in enumerate(learnt):
+            expected = (weights.softmax(dim=0)[:, None] * apart.background[step, 2:5]).sum(dim=0)
+            torch.testing.assert_close(fused.background[step, 3], expected, atol=1e-4, rtol=1e-4)
+
+    def test_repeated_softmax_draws_the_weights_to_uniform_after_every_update(self, backbone, inversion, conditioning):
+        three = replace(conditioning.description, background=("dim", "cold", "warm"))
+        asked = replace(conditioning, description=three, words=backbone.words(three))
+        _, events = self.refine(backbone, inversion, asked, learning_rate=0.1, weighting="softmax_again")
+        learnt = [event.values["words_weights"] for event in events if "words_weights" in event.values]
+        # AdamW moves a weight by about the learning rate, here from the softmax of what it was.
+        for before, after in pairwise(learnt):
+            assert (after - before.softmax(dim=0)).abs().max() < 0.15
 
     @pytest.mark.parametrize("latents", ["trajectory", "denoised"])
     def test_both_sources_of_latents_run_and_differ(self, backbone, inversion, conditioning, latents):
@@ -120,6 +136,13 @@ class TestNullText:
         assert (ends[-1] - target).norm() < (plain - target).norm()
         assert torch.equal(refined.foreground, conditioning.foreground)
         assert not torch.equal(refined.unconditional[0], refined.unconditional[-1])
+
+    def test_each_step_is_drawn_to_the_latent_that_leaves_it_in_the_inversion(self, backbone, inversion, conditioning):
+        _, events = run(NullText(guidance=4.0, reconstruction=10.0), backbone, inversion, conditioning)
+        updates = [event.values for event in events if "reconstruction" in event.values]
+        for values, target in zip(updates, inversion.trajectory.latents[1:], strict=True):
+            expected = 10 * functional.mse_loss(values["latent"][0], target)
+            torch.testing.assert_close(values["reconstruction"], expected)
 
     def test_the_number_of_updates_grows_with_the_step(self, backbone, inversion, conditioning):
         _, events = run(NullText(guidance=2.5, updates_every=2), backbone, inversion, conditioning)

@@ -1,0 +1,32 @@
+"""The model that diffharmon carries does what the method is for: it brings a composite nearer to the real photo."""
+
+import pytest
+
+from diffharmon import metrics
+from diffharmon.config import build, composed
+from diffharmon.types import ignore
+
+
+@pytest.fixture(scope="module")
+def gain():
+    """Harmonize the demo composite with some settings and return the foreground PSNR gained, in dB."""
+
+    def measure(values):
+        config = composed(["experiment=demo"], values)
+        composite = build(config.dataset)[0]
+        best = build(config.method).harmonize(composite.blind(), ignore).best.image
+        protocol = metrics.protocol("full")
+        before, after = (
+            protocol.measure(image, composite.real, composite.mask)["fpsnr"] for image in (composite.image, best)
+        )
+        return after - before
+
+    return measure
+
+
+def test_the_demo_gains_more_than_five_decibels(gain):
+    assert gain({}) > 5
+
+
+def test_the_opposite_words_make_the_demo_worse(gain):
+    assert gain({"describer.foreground": ["bright", "warm"], "describer.background": ["dim", "cool"]}) < 0
