@@ -24,16 +24,16 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffharmon.errors import ConfigError
+from diffharmon.files import ASSETS
 
 PRIMITIVES = (int, float, bool, str)
 PACKAGES = ("diffharmon.", "lightning.")
 CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
-ASSET_FOLDER = Path(str(files("diffharmon"))) / "assets"
 
 
 def register_resolvers() -> None:
     """Teach OmegaConf ``${asset:...}``; once a job, since a launcher's worker takes over its parent's resolvers."""
-    OmegaConf.register_new_resolver("asset", lambda name: str(ASSET_FOLDER / name), replace=True)
+    OmegaConf.register_new_resolver("asset", lambda name: str(ASSETS / name), replace=True)
 
 
 register_resolvers()

@@ -63,7 +63,8 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
 
     from diffharmon import results
     from diffharmon.config import build
-    from diffharmon.module import HarmonizeModule, Pending, ResultWriter, only
+    from diffharmon.metrics import MetricSet
+    from diffharmon.module import HarmonizeModule, PendingDataset, ResultWriter, unbatch
 
     config = prepare(config)
     if config.threads is not None:
@@ -76,16 +77,17 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is said before a model loads.
     record = {"config": resolved, "config_hash": digest, "versions": results.versions(), "seed": config.seed}
-    results.write_json(folder / "run.json", record)
     wanted = config.logger and getattr(rank_zero_only, "rank", 0) in (0, None)
     logger = build(config.logger, _partial_=True)(folder=folder, config=resolved) if wanted else None
     failed = True
     try:
         if pending:
-            clip = build(config.clip_score) if config.clip_score else None
-            writer = ResultWriter(folder, record, digest, build(config.metrics), clip, logger)
+            metrics = MetricSet({name: build(node) for name, node in (config.get("metrics") or {}).items()})
+            columns = [group.to_json() for group in metrics.groups]
+            results.write_json(folder / "run.json", {**record, "columns": columns})
+            writer = ResultWriter(folder, record, digest, metrics, logger)
             trainer = build_trainer(config, writer)
-            loader = DataLoader(Pending(dataset, pending), batch_size=1, collate_fn=only)
+            loader = DataLoader(PendingDataset(dataset, pending), batch_size=1, collate_fn=unbatch)
             trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
             trainer.strategy.barrier()
             if not trainer.is_global_zero:
@@ -95,7 +97,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         means = results.means(rows)
         if logger is not None:
             logger.summary(rows, means)
-        tell(rows, means, folder)
+        log_summary(rows, means, folder)
         failed = False
         return means
     finally:
@@ -119,7 +121,7 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
         raise ConfigError(f"trainer: {error}") from error
 
 
-def tell(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], folder: Path) -> None:
+def log_summary(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], folder: Path) -> None:
     """Print what came out.
 
     Raises:

@@ -3,7 +3,7 @@
 import pytest
 
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
-RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "clip_score=none", "backbone.steps=3", "name=processes")
+RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "backbone.steps=3", "name=processes")
 JOBS = "structure=anchor,none"
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 
-from diffharmon.config import ASSET_FOLDER
+from diffharmon.files import ASSETS
 from diffharmon.report.runs import collect
 
 # Jobs 0 and 1 fail when their model is loaded, after the logger has begun; jobs 2 and 3 must not notice.
@@ -21,7 +21,7 @@ SWEEP = (
     "trainer=cpu",
     "logger=wandb_csv",
     "logger.loggers.wandb.save_images=false",
-    f"backbone.path=/no/such/model,{ASSET_FOLDER / 'tiny'}",
+    f"backbone.path=/no/such/model,{ASSETS / 'tiny'}",
     "backbone.steps=2,3",
 )
 LAUNCHERS = {
