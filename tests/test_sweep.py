@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 
 from diffharmon import images
-from diffharmon.config import ASSET_FOLDER
+from diffharmon.files import ASSETS
 from diffharmon.report.runs import collect
 
 # Jobs 0 and 1 fail when their model is loaded, after the logger has begun; jobs 2 and 3 must not notice.
@@ -22,7 +22,7 @@ SWEEP = (
     "trainer=cpu",
     "logger=[wandb,csv]",
     "logger.wandb.save_images=false",
-    f"backbone.path=/no/such/model,{ASSET_FOLDER / 'tiny'}",
+    f"backbone.path=/no/such/model,{ASSETS / 'tiny'}",
     "backbone.steps=2,3",
 )
 LAUNCHERS = {
@@ -45,7 +45,7 @@ def basic(tmp_path_factory, run_command):
     return folder, run_command(folder, *SWEEP)
 
 
-BASELINE = ("-m", "clip_score=none", "trainer=cpu", "logger=csv")
+BASELINE = ("-m", "metrics=[full]", "trainer=cpu", "logger=[csv]")
 
 
 def test_each_of_two_jobs_has_a_run_of_its_own(tmp_path, call_command, jobs_of):
