@@ -10,7 +10,8 @@ from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from diffharmon import images
-from diffharmon.loading import ASSETS, FAULTS, failure
+from diffharmon.files import ASSETS
+from diffharmon.loading import loading
 
 EMBEDDED = str(ASSETS / "clip")
 
@@ -40,16 +41,14 @@ class ClipEmbedder:
     """
 
     def __init__(self, model: str, key: str, help: str) -> None:
-        try:
+        advice = (
+            f"{help} To use a CLIP of your own, set `{key}` to a folder in transformers' layout, or download one "
+            "once while online (HF_HUB_OFFLINE unset), such as `hf download openai/clip-vit-base-patch32`."
+        )
+        with loading("CLIP model", model, advice):
             network = FeatureClip.from_pretrained(model, use_safetensors=True)
             self.tokenizer: Any = CLIPTokenizer.from_pretrained(model)
             self.pixels: Any = CLIPImageProcessorPil.from_pretrained(model)
-        except FAULTS as error:
-            reasons = (
-                f"{help} To use a CLIP of your own, set `{key}` to a folder in transformers' layout, or download one "
-                "once while online (HF_HUB_OFFLINE unset), such as `hf download openai/clip-vit-base-patch32`."
-            )
-            raise failure("CLIP model", model, error, reasons) from error
         self.network = network.eval().requires_grad_(False)
 
     @property

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
 from diffharmon.errors import ConfigError, DescriberError, DiffharmonError
+from diffharmon.files import write_text
 from diffharmon.protocols import Dataset, Describer
 from diffharmon.types import Attempt, Composite, Description, Score
 
@@ -45,16 +46,7 @@ class Described:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each description, as ``describer=file`` reads them."""
-        return [
-            {
-                "name": self.name,
-                "object": description.object,
-                "foreground": list(description.foreground),
-                "background": list(description.background),
-                "describer": description.describer,
-            }
-            for description in self.descriptions
-        ]
+        return [{"name": self.name, **description.row()} for description in self.descriptions]
 
 
 def describe_image(dataset: Dataset, describer: Describer, index: int, count: int) -> Described:
@@ -137,10 +129,7 @@ def conclude(ordered: Sequence[Described], output: Path) -> dict[str, int]:
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 @hydra.main(version_base="1.3", config_path="pkg://diffharmon.conf", config_name="describe")

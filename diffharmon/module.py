@@ -20,10 +20,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images, panels, results
 from diffharmon.errors import DiffharmonError
-from diffharmon.metrics import MetricProtocol
-from diffharmon.metrics.clip import ClipScores
+from diffharmon.metrics import MetricSet
 from diffharmon.progress import ProgressBars
-from diffharmon.protocols import Dataset, Logger, Method
+from diffharmon.protocols import Dataset, Logger, Method, Sample
+from diffharmon.results.outcome import harmonized_attempts, total_cost, write_outcome
 from diffharmon.types import Composite, Outcome
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ class Finished:
     seconds: float
 
 
-class Pending(TorchDataset):
+class PendingDataset(TorchDataset):
     """The images still to do; one that cannot be read becomes a ``Failure`` instead of ending the run.
 
-    With an image handed out, the one that this process is given next is begun to be read: Lightning deals them out in
+    While an image is in use, the next one of this process is prefetched: Lightning deals images out to processes in
     turn. Any other order works too, without that gain.
     """
 
@@ -88,7 +88,7 @@ class Pending(TorchDataset):
             return Failure(self.dataset.name(index), "", explain(error))
 
 
-def only(batch: Sequence[Composite | Failure]) -> Composite | Failure:
+def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
     """Collate a batch of one: every image is optimized on its own."""
     return batch[0]
 
@@ -143,9 +143,14 @@ class ResultWriter(BasePredictionWriter):
         folder: The run's folder.
         record: What every image's record begins with: config, versions, seed.
         digest: The config's hash, in every row.
+<<<<<<< HEAD
         protocol: How a result is compared with the ground truth, where there is one.
         clip: How a result is compared with the words it was given; None leaves that out.
         loggers: Each gets every finished image.
+=======
+        metrics: What a result is measured by.
+        logger: Gets every image, where there is one.
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
     """
 
     def __init__(
@@ -153,17 +158,27 @@ class ResultWriter(BasePredictionWriter):
         folder: Path,
         record: Mapping[str, Any],
         digest: str,
+<<<<<<< HEAD
         protocol: MetricProtocol,
         clip: ClipScores | None,
         loggers: Sequence[Logger] = (),
+=======
+        metrics: MetricSet,
+        logger: Logger | None,
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.record = dict(record)
         self.digest = digest
+<<<<<<< HEAD
         self.protocol = protocol
         self.clip = clip
         self.loggers = tuple(loggers)
+=======
+        self.metrics = metrics
+        self.logger = logger
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
         self.background = ThreadPoolExecutor(1, "write")
         self.unwritten: Future[None] | None = None
 
@@ -178,18 +193,18 @@ class ResultWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Begin to write one image, once the one before it is written."""
-        self.settle()
+        self.wait_for_write()
         self.unwritten = self.background.submit(self.write, prediction, trainer.global_rank)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See the last image written before the rows are read."""
-        self.settle()
+        self.wait_for_write()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what is finished, also when the run is interrupted."""
-        self.settle()
+        self.wait_for_write()
 
-    def settle(self) -> None:
+    def wait_for_write(self) -> None:
         """Wait until the image under way is written; raises what went wrong with it."""
         if self.unwritten is not None:
             wait([self.unwritten])  # An interrupt here leaves it to ``on_exception``.
@@ -201,12 +216,12 @@ class ResultWriter(BasePredictionWriter):
         """Write one image: its pictures and record, then its row, then what a logger wants."""
         path = self.folder / f"rows-rank{rank}.jsonl"
         if isinstance(prediction, Failure):
-            row = {"name": prediction.name, "source": prediction.source, "config": self.digest, "status": "error"}
+            row = {"name": prediction.name, "source": prediction.source, "config_hash": self.digest, "status": "error"}
             results.append_row(path, {**row, "error": prediction.error})
             return
-        row = self.measured(prediction)
+        row = self.row_or_error(prediction)
         folder = self.folder / results.safe_name(prediction.composite.name)
-        results.write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
+        write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
         results.append_row(path, row)
         if self.loggers and rank == 0 and row["status"] == "ok":
             composite, best = prediction.composite, prediction.outcome.best.image
@@ -214,36 +229,29 @@ class ResultWriter(BasePredictionWriter):
             for logger in self.loggers:
                 logger.image(composite.name, panel, row)
 
-    def measured(self, finished: Finished) -> dict[str, Any]:
+    def row_or_error(self, finished: Finished) -> dict[str, Any]:
         """Return the image's row; one that cannot be measured keeps its pictures and gets an error row."""
         try:
             return self.row(finished)
         except DiffharmonError as error:
-            row = {"name": finished.composite.name, "source": finished.composite.source, "config": self.digest}
+            row = {"name": finished.composite.name, "source": finished.composite.source, "config_hash": self.digest}
             return {**row, "status": "error", "error": f"harmonized, but cannot be measured: {explain(error)}"}
 
     def row(self, finished: Finished) -> dict[str, Any]:
         """Flatten one image to a row."""
         composite, outcome = finished.composite, finished.outcome
-        total = results.total_cost(outcome.costs.values())
-        row: dict[str, Any] = {
+        total = total_cost(outcome.costs.values())
+        row = {
             "name": composite.name,
             "source": composite.source,
-            "config": self.digest,
+            "config_hash": self.digest,
             "status": "ok",
             "seed": self.record.get("seed"),
             "score": outcome.best.score.value,
             "reason": outcome.reason,
-            "iterations": sum(attempt.iteration >= 0 for attempt in outcome.attempts),
+            "iterations": len(harmonized_attempts(outcome)),
             "seconds": finished.seconds,
             "unet_calls": total.unet_calls,
             "unet_samples": total.unet_samples,
         }
-        if composite.real is not None:
-            row |= {"protocol": self.protocol.name}
-            row |= self.protocol.measure(outcome.best.image, composite.real, composite.mask)
-            before = self.protocol.measure(composite.image, composite.real, composite.mask)
-            row |= {f"composite_{name}": value for name, value in before.items() if name != "area"}
-        if self.clip is not None:
-            row |= self.clip.measure(outcome.best.image, composite, outcome.best.description)
-        return row
+        return row | self.metrics.measure(Sample(composite, outcome.best.image, outcome.best.description))

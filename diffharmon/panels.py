@@ -1,7 +1,6 @@
 """Pictures for people, in 8 bits: comparison strips and attention overlays."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from diffharmon.files import replacing
 from diffharmon.images import from_uint8, resize, to_uint8
 
 GAP = 8
 CAPTION = 30
-_TEXT = 20
-_HIGHEST = 480  # pixels, so that a strip of large photos stays small enough to look at
-_WIDEST = 640
-_SMALLEST = 256
+_FONT_SIZE = 20
+_MAX_HEIGHT = 480  # pixels, so that a strip of large photos stays small enough to look at
+_MAX_WIDTH = 640
+_MIN_SIDE = 256
 
 
 def comparison(
@@ -64,12 +64,12 @@ def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> UInt8[Tensor, "3 y x"]
 def attention_overlay(
     image: Float[Tensor, "3 h w"], attention: Float[Tensor, "r c"], word: str
 ) -> UInt8[Tensor, "3 y x"]:
-    """Lay an attention map as a heat map over the image, the word as caption; from its least to its most."""
+    """Lay an attention map over the image as a heat map from its minimum to its maximum, the word as caption."""
     picture = fit(image)
     size = (picture.shape[2], picture.shape[1])
     values = attention.detach().float().cpu().numpy()
-    least, span = float(values.min()), float(values.max() - values.min())
-    relative = (values - least) / span if span > 0 else np.zeros_like(values)
+    lowest, span = float(values.min()), float(values.max() - values.min())
+    relative = (values - lowest) / span if span > 0 else np.zeros_like(values)
     smooth = np.clip(cv2.resize(relative, size, interpolation=cv2.INTER_CUBIC), 0, 1)
     colours = cv2.applyColorMap((smooth * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     heat = from_uint8(torch.from_numpy(colours.copy()).permute(2, 0, 1))
@@ -92,10 +92,10 @@ def fit(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 y x"]:
     """Shrink a picture to fit 640 x 480, or repeat its pixels until a side has 256; the aspect ratio stays."""
     image = image.detach().float().cpu()
     height, width = image.shape[1:]
-    scale = min(_HIGHEST / height, _WIDEST / width, 1.0)
+    scale = min(_MAX_HEIGHT / height, _MAX_WIDTH / width, 1.0)
     if scale < 1:
         return resize(image, (max(round(height * scale), 1), max(round(width * scale), 1)), "box")
-    times = min(math.ceil(_SMALLEST / max(height, width)), _HIGHEST // height, _WIDEST // width)
+    times = min(math.ceil(_MIN_SIDE / max(height, width)), _MAX_HEIGHT // height, _MAX_WIDTH // width)
     return image.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
 
@@ -106,10 +106,18 @@ def write(path: Path, picture: UInt8[Tensor, "3 y x"]) -> None:
         path: The file; its folder is made when missing.
         picture: RGB.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(partial, format="PNG", compress_level=1)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        _pillow(picture).save(partial, format="PNG", compress_level=1)
+
+
+def write_small(path: Path, picture: Float[Tensor, "3 h w"]) -> None:
+    """Write a picture as JPEG of quality 90, fitted to 640 x 480: for pages, not for measuring."""
+    with replacing(path) as partial:
+        _pillow(to_uint8(fit(picture))).save(partial, format="JPEG", quality=90, optimize=True)
+
+
+def _pillow(picture: UInt8[Tensor, "3 y x"]) -> Image.Image:
+    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
 def _gap(beside: UInt8[Tensor, "3 y _"]) -> UInt8[Tensor, "3 y _"]:
@@ -119,7 +127,7 @@ def _gap(beside: UInt8[Tensor, "3 y _"]) -> UInt8[Tensor, "3 y _"]:
 def _captioned(image: Float[Tensor, "3 h w"], caption: str) -> UInt8[Tensor, "3 y w"]:
     """Put a line of black text on white above a picture; the text is cut to the picture's width."""
     canvas = Image.new("RGB", (image.shape[2], CAPTION), "white")
-    font = ImageFont.load_default(_TEXT)
+    font = ImageFont.load_default(_FONT_SIZE)
     draw = ImageDraw.Draw(canvas)
     text = caption
     while text and draw.textlength(text, font=font) > canvas.width - 4:

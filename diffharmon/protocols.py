@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from diffharmon.columns import Column
 from diffharmon.types import (
     Attempt,
     AttentionRule,
@@ -186,6 +188,42 @@ class Method(Protocol):
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Return the best attempt and everything tried on the way."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a metric looks at: a composite with its ground truth where known, a result of its size, and the words."""
+
+    composite: Composite
+    result: Float[Tensor, "3 h w"]
+    description: Description
+
+    def unchanged(self) -> "Sample":
+        """Return the sample with the composite itself as the result."""
+        return replace(self, result=self.composite.image)
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Measures a finished result, with or without ground truth; never seen by a method."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The numbers it measures; a class attribute will do."""
+        ...
+
+    @property
+    def statement(self) -> str:
+        """State how it measures, for a table's caption; numbers compare only where it is the same."""
+        ...
+
+    def measure(self, sample: Sample) -> Mapping[str, float]:
+        """Return values by column key; empty where the sample lacks what the metric needs.
+
+        Raises:
+            InputError: The sample cannot be measured; it becomes an error row.
+        """
         ...
 
 

@@ -54,7 +54,8 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
 
     from diffharmon import results
     from diffharmon.config import build
-    from diffharmon.module import HarmonizeModule, Pending, ResultWriter, only
+    from diffharmon.metrics import MetricSet
+    from diffharmon.module import HarmonizeModule, PendingDataset, ResultWriter, unbatch
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -66,14 +67,26 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is said before a model loads.
     record = {"config": resolved, "config_hash": digest, "versions": results.versions(), "seed": config.seed}
+<<<<<<< HEAD
     results.write_json(folder / "run.json", record)
     first = getattr(rank_zero_only, "rank", 0) in (0, None)
     with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
         if pending:
             clip = build(config.clip_score) if config.clip_score else None
             writer = ResultWriter(folder, record, digest, build(config.metrics), clip, loggers)
+=======
+    wanted = config.logger and getattr(rank_zero_only, "rank", 0) in (0, None)
+    logger = build(config.logger, _partial_=True)(folder=folder, config=resolved) if wanted else None
+    failed = True
+    try:
+        if pending:
+            metrics = MetricSet({name: build(node) for name, node in (config.get("metrics") or {}).items()})
+            columns = [group.to_json() for group in metrics.groups]
+            results.write_json(folder / "run.json", {**record, "columns": columns})
+            writer = ResultWriter(folder, record, digest, metrics, logger)
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
             trainer = build_trainer(config, writer)
-            loader = DataLoader(Pending(dataset, pending), batch_size=1, collate_fn=only)
+            loader = DataLoader(PendingDataset(dataset, pending), batch_size=1, collate_fn=unbatch)
             trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
             trainer.strategy.barrier()
             if not trainer.is_global_zero:
@@ -82,7 +95,12 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         means = results.means(rows)
         for logger in loggers:
             logger.summary(rows, means)
+<<<<<<< HEAD
         tell(rows, means, folder)
+=======
+        log_summary(rows, means, folder)
+        failed = False
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
         return means
 
 
@@ -122,7 +140,7 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
         raise ConfigError(f"trainer: {error}") from error
 
 
-def tell(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], folder: Path) -> None:
+def log_summary(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], folder: Path) -> None:
     """Print what came out.
 
     Raises:

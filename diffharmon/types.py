@@ -8,6 +8,7 @@ step 0 is the noisiest.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -82,6 +83,16 @@ class Description:
     def background_prompt(self) -> str:
         """The object under the background's condition."""
         return " ".join((self.object, *self.background))
+
+    def row(self) -> dict[str, Any]:
+        """Return the description as files of descriptions, records and caches hold it."""
+        return {name: getattr(self, name) for name in ("object", "foreground", "background", "describer")}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Description":
+        """Read a description back; raises ``KeyError`` or ``TypeError`` for anything that ``row`` does not return."""
+        foreground, background = (tuple(map(str, row[side])) for side in ("foreground", "background"))
+        return cls(str(row["object"]), foreground, background, str(row["describer"]))
 
 
 @dataclass(frozen=True)

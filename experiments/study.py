@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
-from diffharmon.config import ASSET_FOLDER, composed
+from diffharmon.config import composed
 from diffharmon.errors import InputError, ModelError
+from diffharmon.files import ASSETS
 from diffharmon.results import read_rows
 from diffharmon.run import execute, quiet_libraries
 
@@ -56,7 +57,7 @@ def cells(rows: dict[str, dict[str, Any]], first: dict[str, float]) -> str:
 
 def weights() -> str:
     """The first digits of the embedded UNet's checksum."""
-    path = ASSET_FOLDER / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
+    path = ASSETS / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 

@@ -9,27 +9,29 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
 KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
-BASE = {"types", "errors", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
+BASE = {"types", "errors", "files", "columns", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
     "errors": set(),
-    "protocols": {"types"},
-    "images": {"errors", "types"},
+    "columns": set(),
+    "files": set(),
+    "protocols": {"types", "columns"},
+    "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
     "attention": {"errors", "types"},
     "sampling": {"types", "protocols"},
     "cost": {"types"},
-    "loading": {"errors"},
-    "clip_model": {"loading", "images"},
-    "metrics": {"errors", "images", "types", "clip_model"},
-    "panels": {"images", "types"},
-    "config": {"errors"},
+    "loading": {"errors", "files"},
+    "clip_model": {"loading", "images", "files"},
+    "metrics": {"errors", "columns", "protocols", "images", "types", "clip_model"},
+    "panels": {"files", "images", "types"},
+    "config": {"errors", "files"},
     "progress": {"types"},
     **dict.fromkeys(KINDS, BASE),
     "backbone": BASE | {"attention"},
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
-    "report": BASE | {"panels", "results", "metrics"},
+    "report": {"columns", "errors", "results"},
     "method": BASE | KINDS | {"cost"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels"},

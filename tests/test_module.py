@@ -8,8 +8,8 @@ from lightning import Trainer
 
 from diffharmon import results
 from diffharmon.errors import InputError
-from diffharmon.metrics import MetricProtocol
-from diffharmon.module import Failure, Finished, HarmonizeModule, Pending, ResultWriter, explain
+from diffharmon.metrics import MetricSet, PixelMetrics
+from diffharmon.module import Failure, Finished, HarmonizeModule, PendingDataset, ResultWriter, explain
 from diffharmon.protocols import Logger
 from diffharmon.types import Attempt, Description, Outcome, Score
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_a_failure_of_that_image(composite):
         def name(self, index):
             return "ab"[index]
 
-    pending = Pending(Dataset(), [1, 0])
+    pending = PendingDataset(Dataset(), [1, 0])
     assert pending[0] == Failure("b", "", "b.png is damaged")
     assert pending[1] is composite
 
@@ -87,7 +87,7 @@ def test_the_next_image_is_read_while_one_is_harmonized(composite):
         def name(self, index):
             return "abc"[index]
 
-    pending = Pending(Dataset(), [0, 1, 2])
+    pending = PendingDataset(Dataset(), [0, 1, 2])
     assert pending[0].name == "a"
     assert begun.wait(10)
     assert [pending[position].name for position in (2, 0, 1, 2, 2)] == ["c", "a", "b", "c", "c"]
@@ -107,7 +107,11 @@ class Watching(Logger):
 @pytest.fixture
 def writing(composite, tmp_path):
     """A writer that logs to ``Watching``, its Lightning arguments, and what gives it an image of a name."""
+<<<<<<< HEAD
     writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricProtocol("full"), None, [Watching(tmp_path)])
+=======
+    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricSet({"full": PixelMetrics()}), Watching(tmp_path))
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     module = HarmonizeModule(Untouched())
 
@@ -127,7 +131,7 @@ def test_rows_are_written_in_order_behind_the_run_and_all_are_there_at_its_end(w
     assert threading.main_thread() not in writer.loggers[0].threads
     for row in results.read_rows(tmp_path):
         made = {path.name for path in (tmp_path / row["name"]).iterdir()}
-        assert {"harmonized.png", "comparison.png", "record.json"} <= made
+        assert {"harmonized.png", "comparison.png", "composite.jpg", "result.jpg", "real.jpg", "record.json"} <= made
 
 
 def test_an_interrupted_run_keeps_the_image_that_is_finished(writing, tmp_path):

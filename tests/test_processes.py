@@ -3,9 +3,14 @@
 import pytest
 
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
+<<<<<<< HEAD
 RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "clip_score=none", "backbone.steps=3", "name=processes")
 ATTENTION = "[cross_attention,self_attention,anchor]"
 JOBS = f"structure={ATTENTION},[]"
+=======
+RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "backbone.steps=3", "name=processes")
+JOBS = "structure=anchor,none"
+>>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 

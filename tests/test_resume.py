@@ -11,7 +11,7 @@ from diffharmon import results
 from diffharmon.logger.wandb import run_id
 from diffharmon.report import command as report
 
-WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}", "clip_score=none", "trainer=cpu")
+WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}", "metrics=[full]", "trainer=cpu")
 RUN = ("dataset=mini", "dataset.limit=6", *WORDS)
 # What keeps the structure, how the result gets into the photo and how many steps it takes: 12 jobs.
 SWEEP = (

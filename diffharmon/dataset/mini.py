@@ -13,10 +13,11 @@ from torch import Tensor
 from diffharmon.condition.grades import SETTINGS, apply
 from diffharmon.dataset.selection import choose
 from diffharmon.errors import InputError
+from diffharmon.files import ASSETS
 from diffharmon.images import from_uint8, read_image, read_mask, to_uint8
 from diffharmon.types import Composite, Description
 
-FOLDER = Path(__file__).parents[1] / "assets" / "mini"
+FOLDER = ASSETS / "mini"
 TABLE = FOLDER / "triples.jsonl"
 
 

@@ -17,6 +17,7 @@ from diffharmon.condition.vocabulary import VOCABULARY
 from diffharmon.dataset.reading import existing_folder, image_files
 from diffharmon.dataset.selection import choose
 from diffharmon.errors import InputError
+from diffharmon.files import write_text
 from diffharmon.images import MASK_THRESHOLD, from_uint8, read_image, read_mask, to_uint8
 from diffharmon.types import Composite, Description
 
@@ -126,16 +127,11 @@ class Synthetic:
         rows = []
         for index in range(len(self)):
             try:
-                said = self.description(index)
+                description = self.description(index)
             except InputError:
                 continue
-            row = {"name": self.name(index), "object": said.object}
-            rows.append(json.dumps({**row, "foreground": said.foreground, "background": said.background}))
-        target = Path(path).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-        partial.write_text("\n".join(rows) + "\n", encoding="utf-8")
-        os.replace(partial, target)
+            rows.append(json.dumps({"name": self.name(index), **description.row()}))
+        write_text(Path(path).expanduser(), "\n".join(rows) + "\n")
 
     def _digest(self, name: str) -> int:
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:7], "big")

@@ -3,18 +3,16 @@
 import hashlib
 import json
 import logging
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
+from diffharmon.files import write_text
 from diffharmon.images import to_uint8
 from diffharmon.types import Composite, Description
 
 _log = logging.getLogger(__name__)
-_FIELDS = ("object", "foreground", "background", "describer")
 
 
 def key(composite: Composite, model: str, version: str, attempt: int) -> str:
@@ -58,27 +56,15 @@ class Cache:
             if stored is not None:
                 return stored
             description = make()
-            _write(path, description)
+            write_text(path, json.dumps(description.row(), ensure_ascii=False) + "\n")
             return description
 
 
 def _read(path: Path) -> Description | None:
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        name, foreground, background, describer = (row[field] for field in _FIELDS)
-        return Description(str(name), tuple(map(str, foreground)), tuple(map(str, background)), str(describer))
+        return Description.from_row(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        _log.warning("%s holds no description (%r) and is made anew", path, error)
+        _log.warning("%s holds no description (%r) and is replaced", path, error)
         return None
-
-
-def _write(path: Path, description: Description) -> None:
-    row = {field: getattr(description, field) for field in _FIELDS}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    try:
-        partial.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

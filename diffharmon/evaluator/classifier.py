@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
-from diffharmon.loading import ASSETS, FAULTS, failure
+from diffharmon.files import ASSETS
+from diffharmon.loading import loading
 from diffharmon.types import Description, Score
 
 HELP = (
@@ -31,11 +32,9 @@ class Classifier:
     """
 
     def __init__(self, weights: str = str(ASSETS / "evaluator")) -> None:
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # The hub's mixin prints that it loads.
-                network = HarmonyNetwork.from_pretrained(weights, strict=True)
-        except FAULTS as error:
-            raise failure("harmony classifier", weights, error, HELP) from error
+        # The hub's mixin prints that it loads.
+        with loading("harmony classifier", weights, HELP), contextlib.redirect_stdout(io.StringIO()):
+            network = HarmonyNetwork.from_pretrained(weights, strict=True)
         self.network = network.eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffharmon.errors import InputError
+from diffharmon.files import replacing
 from diffharmon.images.decoding import SMALLEST_SIDE as SMALLEST_SIDE
 from diffharmon.images.decoding import decode
 from diffharmon.types import Composite
@@ -183,15 +184,10 @@ def write_image(
     if path.suffix.lower() != ".png":
         raise ValueError(f"images are written as PNG, expected a name ending in .png, got {path.name}")
     picture = _to_pil(image if alpha is None else torch.cat((image, alpha.to(image))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # Run lengths suit the filtered rows of photos: a third of the default's time for files of about the same size.
-        options = {"compress_level": 1, "compress_type": zlib.Z_RLE, **({"icc_profile": profile} if profile else {})}
+    # Run lengths suit the filtered rows of photos: a third of the default's time for files of about the same size.
+    options = {"compress_level": 1, "compress_type": zlib.Z_RLE, **({"icc_profile": profile} if profile else {})}
+    with replacing(path) as partial:
         picture.save(partial, format="PNG", **options)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_uint8(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:

@@ -1,20 +1,19 @@
-"""The order of a row's values in every table, so that tables of different runs can be laid side by side."""
+"""What the loggers share: the order of a row's values, and which of them are numbers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-IDENTITY = ("name", "source", "status", "config", "seed", "protocol", "area")
-MEASURES = ("mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "background_mse", "ciede2000", "fciede2000", "clip_score")
-EFFORT = ("clip_direction", "score", "reason", "iterations", "seconds", "unet_calls", "unet_samples")
-KNOWN = (*IDENTITY, *MEASURES, *EFFORT, *(f"composite_{name}" for name in MEASURES), "error")
+from diffharmon.columns import ordered_keys
+from diffharmon.results import read_columns
+
 SETTINGS = ("seed",)
 
 
-def columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return all known columns in their fixed order, then any other that the rows have, by alphabet."""
-    others = {key for row in rows for key in row} - set(KNOWN)
-    return [*KNOWN, *sorted(others)]
+def columns(folder: Path, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return all row keys of the run in ``folder``, always in the same order, so that tables of runs align."""
+    return ordered_keys(read_columns(folder), rows)
 
 
 def numbers(row: Mapping[str, Any], without: Sequence[str] = SETTINGS) -> dict[str, float]:

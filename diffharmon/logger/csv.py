@@ -1,7 +1,6 @@
 """All rows as one CSV file, for spreadsheets."""
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.files import replacing
 from diffharmon.logger.columns import columns
 
 
@@ -26,7 +26,8 @@ class Csv:
     def __init__(
         self, filename: str = "results.csv", folder: Path | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
-        self.path = Path(folder or ".") / filename
+        self.folder = Path(folder or ".")
+        self.path = self.folder / filename
 
     def image(self, name: str, panel: Mapping[str, Float[Tensor, "3 _ _"]], row: Mapping[str, Any]) -> None:
         """Append one row; the pictures are in the run folder already."""
@@ -57,10 +58,7 @@ class Csv:
             return list(csv.DictReader(file))
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns(rows))
+        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns(self.folder, rows))
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.path)

@@ -38,7 +38,8 @@ class TensorBoard:
             raise ConfigError(
                 "logger: tensorboard is not installed; expected pip install 'diffharmon[tensorboard]' or another logger"
             ) from error
-        self.writer = SummaryWriter(str(Path(folder or ".") / subfolder))
+        self.folder = Path(folder or ".")
+        self.writer = SummaryWriter(str(self.folder / subfolder))
         self.save_images = save_images
         self.step = 0
         self.writer.add_text("study", str((config or {}).get("name", "")))
@@ -58,7 +59,7 @@ class TensorBoard:
         """Log the means and, as text, the table of all rows."""
         for key, value in numbers(means).items():
             self.writer.add_scalar(f"mean/{key}", value, 0)
-        names = [name for name in columns(rows) if any(name in row for row in rows)]
+        names = [name for name in columns(self.folder, rows) if any(name in row for row in rows)]
         lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in rows)]
         self.writer.add_text("rows", "\n".join(f"| {' | '.join(line)} |" for line in lines))
         self.writer.flush()

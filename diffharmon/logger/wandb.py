@@ -53,7 +53,7 @@ class Wandb:
     ) -> None:
         import wandb
 
-        place = Path(folder or ".")
+        self.folder = place = Path(folder or ".")
         place.mkdir(parents=True, exist_ok=True)
         settings = redact(dict(config or {}))
         study = group or str(settings.get("name", project))
@@ -98,7 +98,7 @@ class Wandb:
         """Log the table of all rows and, as the run's summary, the means and how many images failed."""
         import wandb
 
-        names = [name for name in columns(rows) if any(name in row for row in rows)]
+        names = [name for name in columns(self.folder, rows) if any(name in row for row in rows)]
         table = wandb.Table(columns=[*names], data=[[row.get(name) for name in names] for row in rows])
         self.run.log({"rows": table}, step=self.step)
         self.step += 1

@@ -1,6 +1,7 @@
 """Agreement of images with words, by CLIP; needs no ground truth."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -9,13 +10,13 @@ from torch.nn import functional
 from torchmetrics.functional.multimodal import clip_score
 
 from diffharmon.clip_model import EMBEDDED, ClipEmbedder
-from diffharmon.errors import InputError
+from diffharmon.columns import Column
+from diffharmon.errors import ConfigError
 from diffharmon.images import to_uint8
 from diffharmon.images.regions import look_at
-from diffharmon.types import Composite, Description
+from diffharmon.protocols import Sample
 
-NAMES = ("clip_score", "clip_direction")
-HELP = "clip_score=none measures without CLIP."
+HELP = "metrics=[full] measures without CLIP."
 
 
 class ClipScores:
@@ -28,46 +29,55 @@ class ClipScores:
     describers cannot be compared, nor those of different CLIP models.
 
     Args:
-        model: Folder or hub id of a CLIP model; by default the one that diffharmon carries.
+        model: Folder or hub id of a CLIP model; by default the embedded one.
         margin: Surroundings kept on each side of the object, as a fraction of its longer side; null keeps the frame.
-        context: Show what surrounds the object through a screen, as the CLIP that diffharmon carries has learnt to read
-            it; off shows the photo as it is, for a CLIP that has not.
+        context: Show the surroundings through a grey screen, as the embedded CLIP was trained to see them; off shows
+            the photo as it is, for any other CLIP.
         template: Sentence around the words, with ``{}`` in their place.
 
     Raises:
         ModelError: The model cannot be found or loaded.
-        InputError: ``margin`` is negative or ``template`` lacks its place.
+        ConfigError: ``margin`` is negative or ``template`` lacks its place.
     """
+
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("clip_score", "CLIP score", direction="higher", has_baseline=True),
+        Column("clip_direction", "CLIP direction", direction="higher", decimals=3),
+    )
 
     def __init__(
         self, model: str = EMBEDDED, margin: float | None = 0.5, context: bool = True, template: str = "{}"
     ) -> None:
         if margin is not None and margin < 0:
-            raise InputError(f"clip_score.margin is {margin}, expected a fraction >= 0, or null for the whole frame")
+            raise ConfigError(f"metrics: margin is {margin}, expected a fraction >= 0, or null for the whole frame")
         if "{}" not in template:
-            raise InputError(f"clip_score.template is {template!r}, expected a text with {{}} where the words go")
+            raise ConfigError(f"metrics: template is {template!r}, expected a text with {{}} where the words go")
+        self.model = model
         self.margin = margin
         self.context = context
         self.template = template
-        self.clip = ClipEmbedder(model, "clip_score.model", HELP)
+        self.clip = ClipEmbedder(model, "metrics.clip.model", HELP)
 
-    def measure(
-        self, output: Float[Tensor, "3 h w"], composite: Composite, description: Description
-    ) -> dict[str, float]:
-        """Measure a result by both of ``NAMES``, and the composite's own CLIP score.
+    @property
+    def statement(self) -> str:
+        """Which CLIP sees what beside which prompt."""
+        model = Path(self.model).name if Path(self.model).is_absolute() else self.model
+        crop = "whole frame" if self.margin is None else f"object with a margin of {self.margin:g}"
+        crop += ", surroundings screened" if self.context else ""
+        return f"CLIP {model}, {crop}, prompt '{self.template}'"
 
-        Returns:
-            Nothing for a description without words, as methods without a describer have it.
-        """
+    def measure(self, sample: Sample) -> dict[str, float]:
+        """Measure a result by all ``columns``; nothing without words, as for methods without a describer."""
+        description, composite = sample.description, sample.composite
         if not description.foreground or not description.background:
             return {}
-        before, after = (self._cut(image, composite.mask) for image in (composite.image, output))
+        before, after = (self._cut(image, composite.mask) for image in (composite.image, sample.result))
         prompts = [description.background_prompt, description.foreground_prompt]
         prompts = [self.template.replace("{}", prompt) for prompt in prompts]
+        changed = not torch.equal(before, after)
         return {
             "clip_score": self.score(after, prompts[0]),
-            "clip_direction": self.direction(before, after, prompts),
-            "composite_clip_score": self.score(before, prompts[0]),
+            "clip_direction": self.direction(before, after, prompts) if changed else 0.0,
         }
 
     def score(self, image: Float[Tensor, "3 h w"], prompt: str) -> float:

@@ -3,20 +3,20 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from diffharmon.columns import Column
 from diffharmon.report.published import Published, beside, sample_note
-from diffharmon.report.runs import Collection, Run, find_run, unchanged
+from diffharmon.report.runs import Collection, Row, Run, disputed_columns, find_run, unchanged, views
 from diffharmon.report.tables import ALL, Table, tabulate
 
 
 @dataclass(frozen=True)
 class Section:
-    """The runs of one metric protocol: numbers of different protocols never share a table.
+    """Runs that were measured in one way: numbers of different evaluation protocols never share a table.
 
     Attributes:
-        protocol: Name of the protocol; empty for runs without ground truth.
-        statement: The protocol's settings in words.
+        metrics: Names of the metrics; empty for runs without ground truth.
+        statement: The metrics' settings in words.
         runs: Its runs, the unchanged composite first where there is ground truth.
         baseline: What gains are measured against; None where nothing can be.
         tables: One per subset and area band.
@@ -24,7 +24,7 @@ class Section:
         published: Published lines by the table's group.
     """
 
-    protocol: str
+    metrics: tuple[str, ...]
     statement: str
     runs: tuple[Run, ...]
     baseline: Run | None
@@ -35,7 +35,7 @@ class Section:
     @property
     def title(self) -> str:
         """The heading."""
-        return f"Protocol {self.protocol}" if self.protocol else "Without ground truth"
+        return f"Metrics {', '.join(self.metrics)}" if self.metrics else "Score alone"
 
 
 @dataclass(frozen=True)
@@ -56,67 +56,32 @@ class Content:
 def make_content(
     collection: Collection, baseline: str | None = None, published: Sequence[Published] = (), seed: int = 0
 ) -> Content:
-    """Sort runs by protocol and make all tables.
+    """Sort runs by how they were measured and make all tables.
 
     Raises:
         InputError: No run, or several, have the baseline's name.
     """
     chosen = find_run(collection.runs, baseline) if baseline else None
     with_rows = [run for run in collection.runs if run.rows]
-    statements = dict.fromkeys(statement_of(run) for run in with_rows)
-    sections = [
-        make_section([run for run in with_rows if statement_of(run) == statement], statement, chosen, published, seed)
-        for statement in statements
-    ]
+    by_statement: dict[str, list[Run]] = {}
+    for part in (part for run in with_rows for part in views(run)):
+        by_statement.setdefault(part.statement, []).append(part)
+    sections = [make_section(runs, chosen, published, seed) for runs in by_statement.values()]
     names = sorted({str(run.config.get("name", "") or run.folder.parent.name) for run in collection.runs})
     return Content(" and ".join(names), collection.runs, tuple(sections), collection.without_rows)
 
 
-def statement_of(run: Run) -> str:
-    """The protocol with its settings; what runs must have in common to share a table."""
-    metrics = run.config.get("metrics")
-    if not run.protocol or not isinstance(metrics, Mapping):
-        return run.protocol
-    kept = {key: value for key, value in metrics.items() if not key.startswith("_") and key != "name"}
-    if isinstance(kept.get("threshold"), float):
-        kept["threshold"] = f"{kept['threshold'] * 255:g}/255"
-    settings = ", ".join(f"{key.replace('_', ' ')} {words(value)}" for key, value in kept.items())
-    return f"{run.protocol}: {settings}{clip_statement(run.config.get('clip_score'))}"
-
-
-def clip_statement(settings: object) -> str:
-    """Which CLIP sees what beside which prompt; empty without CLIP."""
-    if not isinstance(settings, Mapping) or "model" not in settings:
-        return ""
-    model = str(settings["model"])
-    model = Path(model).name if Path(model).is_absolute() else model
-    margin = settings.get("margin")
-    crop = "whole frame" if margin is None else f"object with a margin of {margin:g}"
-    crop += ", surroundings screened" if settings.get("context") else ""
-    return f"; CLIP {model}, {crop}, prompt '{settings.get('template')}'"
-
-
-def words(value: object) -> str:
-    """A setting's value as people write it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def make_section(
-    runs: Sequence[Run], statement: str, chosen: Run | None, published: Sequence[Published], seed: int
-) -> Section:
-    """Make the tables of one protocol; without a chosen baseline gains are over the unchanged composite."""
+def make_section(runs: Sequence[Run], chosen: Run | None, published: Sequence[Published], seed: int) -> Section:
+    """Make the tables of runs that were measured in one way; gains are over the chosen run, else the composites."""
     before = unchanged(runs)
-    protocol = runs[0].protocol
+    names = tuple(group.name for group in runs[0].groups)
+    chosen = next((run for run in runs if chosen is not None and run.label == chosen.label), chosen)
     shown = tuple(runs) if before is None else (before, *runs)
     baseline = chosen if chosen is not None and chosen in runs else before
     tables = tabulate(shown, baseline, seed)
     beside_ours = {table.group: tuple(beside(published, runs, table.group)) for table in tables} if published else {}
     remarks = tuple(notes(runs, chosen, baseline, beside_ours))
-    return Section(protocol, statement, shown, baseline, tuple(tables), remarks, beside_ours)
+    return Section(names, runs[0].statement, shown, baseline, tuple(tables), remarks, beside_ours)
 
 
 def notes(
@@ -133,11 +98,14 @@ def notes(
         )
     if chosen is not None and chosen is not baseline:
         found.append(
-            f"The baseline {chosen.label} was measured by another protocol; gains are over the unchanged composite."
+            f"The baseline {chosen.label} was measured in another way; gains are over the unchanged composite."
         )
-    infinite = sum(not math.isfinite(row.get("psnr", 0.0)) for run in runs for row in run.rows.values())
+    infinite = sum(has_infinite(row, run.columns) for run in runs for row in run.rows.values())
     if infinite:
         found.append(f"{infinite} results equal the ground truth: PSNR is infinite there and left out of PSNR gains.")
+    disputed = sorted(disputed_columns(runs))
+    if disputed:
+        found.append(f"The runs differ in {', '.join(disputed)} of the same composites, so no gain is taken in it.")
     if published and not any(published.values()):
         found.append("No published line has the subset and resolution of these images.")
     sources = {str(row.get("source", "")) for run in runs for row in run.rows.values()}
@@ -145,3 +113,9 @@ def notes(
     if any(published.values()) and sample:
         found.append(f"Beside published results: {sample}.")
     return found
+
+
+def has_infinite(row: Row, columns: Sequence[Column]) -> bool:
+    """Tell whether any measured number of a row is infinite."""
+    found = (row.get(column.key) for column in columns)
+    return any(isinstance(value, float) and math.isinf(value) for value in found)

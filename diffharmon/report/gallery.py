@@ -2,16 +2,15 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 
-from diffharmon.panels import CAPTION, GAP
+from diffharmon.columns import Column
 from diffharmon.report.content import Content, Section
 from diffharmon.report.runs import Run
-from diffharmon.report.tables import Metric, gains, is_number, leading
+from diffharmon.report.tables import gains, is_number, main_column
 from diffharmon.results import safe_name
 
 LONGEST_SIDE = 384
@@ -30,10 +29,10 @@ def gallery(content: Content, most: int) -> dict[str, Any]:
     cards: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
     for place, section in enumerate(content.sections):
-        metric = leading(section.runs)
+        metric = main_column(section.runs)
         for number, run in enumerate(section.runs):
             for name in extremes(run, section, metric, most):
-                parts = comparison_parts(run, name)
+                parts = pictures_of(run, name)
                 if parts is None:
                     continue
                 shared = f"{place}/{name}"
@@ -41,11 +40,13 @@ def gallery(content: Content, most: int) -> dict[str, Any]:
                 pictures[f"{shared}/{number}"] = encode(parts["result"])
                 if "real" in parts:
                     pictures.setdefault(f"{shared}/real", encode(parts["real"]))
-                cards.append(card(run, name, section, metric, shared, f"{shared}/{number}"))
+                keys = {"composite": f"{shared}/composite", "result": f"{shared}/{number}"}
+                keys["real"] = f"{shared}/real" if "real" in parts else ""
+                cards.append({**card(run, name, section, metric), **keys})
     return {"cards": cards, "pictures": pictures}
 
 
-def extremes(run: Run, section: Section, metric: Metric | None, most: int) -> list[str]:
+def extremes(run: Run, section: Section, metric: Column | None, most: int) -> list[str]:
     """Names of the images to show, worst gain first; all where they are few."""
     order = sorted(run.rows)
     if metric is not None:
@@ -57,7 +58,7 @@ def extremes(run: Run, section: Section, metric: Metric | None, most: int) -> li
     return [*order[:worst], *order[len(order) - (most - worst) :]]
 
 
-def gain_of(run: Run, section: Section, metric: Metric) -> Mapping[str, float]:
+def gain_of(run: Run, section: Section, metric: Column) -> Mapping[str, float]:
     """Each image's gain over the section's baseline; without a baseline the metric itself, so that it still sorts."""
     if section.baseline is not None:
         return gains(run, section.baseline, metric)
@@ -65,7 +66,7 @@ def gain_of(run: Run, section: Section, metric: Metric) -> Mapping[str, float]:
     return {name: sign * row[metric.key] for name, row in run.rows.items() if is_number(row.get(metric.key))}
 
 
-def card(run: Run, name: str, section: Section, metric: Metric | None, shared: str, result: str) -> dict[str, Any]:
+def card(run: Run, name: str, section: Section, metric: Column | None) -> dict[str, Any]:
     """One image of one run."""
     row = run.rows[name]
     gain = None if metric is None else gain_of(run, section, metric).get(name)
@@ -80,30 +81,20 @@ def card(run: Run, name: str, section: Section, metric: Metric | None, shared: s
         "before": row.get(f"composite_{metric.key}") if metric is not None else None,
         "area": row.get("area"),
         "reason": str(row.get("reason", "")),
-        "composite": f"{shared}/composite",
-        "result": result,
-        "real": f"{shared}/real" if "psnr" in row else "",
     }
 
 
-def comparison_parts(run: Run, name: str) -> dict[str, Image.Image] | None:
-    """Cut composite, result and real photo out of an image's comparison strip; None where there is none."""
-    path = run.folder / safe_name(name) / "comparison.png"
-    if not run.folder.parts or not path.is_file():
+def pictures_of(run: Run, name: str) -> dict[str, Image.Image] | None:
+    """Read composite, result and real photo of an image, as the run wrote them for pages; None where there are none."""
+    folder = run.folder / safe_name(name)
+    if not run.folder.parts or not (folder / "result.jpg").is_file():
         return None
-    titles = ["composite", "result", *(["real"] if "psnr" in run.rows[name] else []), "mask", "difference"]
-    return cut(path, titles)
-
-
-def cut(path: Path, titles: Sequence[str]) -> dict[str, Image.Image] | None:
-    """Cut a strip of equally wide captioned pictures apart; None when it is not such a strip."""
-    with Image.open(path) as file:
-        strip = file.convert("RGB")
-    width, rest = divmod(strip.width - GAP * (len(titles) - 1), len(titles))
-    if rest or width < 1 or strip.height <= CAPTION:
-        return None
-    lefts = (place * (width + GAP) for place in range(len(titles)))
-    return {t: strip.crop((x, CAPTION, x + width, strip.height)) for t, x in zip(titles, lefts, strict=True)}
+    found = {}
+    for kind in ("composite", "result", "real"):
+        if (folder / f"{kind}.jpg").is_file():
+            with Image.open(folder / f"{kind}.jpg") as file:
+                found[kind] = file.convert("RGB")
+    return found
 
 
 def encode(picture: Image.Image) -> str:

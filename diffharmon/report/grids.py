@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diffharmon.columns import Column
 from diffharmon.report.content import Content, Section
 from diffharmon.report.published import VALUES, Published
 from diffharmon.report.runs import Run
 from diffharmon.report.statistics import Comparison, Estimate
-from diffharmon.report.tables import Metric, Table
+from diffharmon.report.tables import Table
+from diffharmon.results import digest_of
 
 GAIN_NOTE = (
     "Paired over images, positive where the run is better; 95 % bootstrap interval; "
@@ -71,9 +73,9 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
-def header(metric: Metric) -> str:
+def header(column: Column) -> str:
     """A column's title with the direction that is better."""
-    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+    return f"{column.title} {'↑' if column.higher_is_better else '↓'}"
 
 
 def grids(section: Section) -> list[Grid]:
@@ -101,26 +103,26 @@ def mean_grid(table: Table) -> Grid:
     rows = []
     for line in table.lines:
         cells = [Cell(line.run), Cell(str(line.count), float(line.count))]
-        for metric in table.metrics:
-            estimate = line.estimates.get(metric.key)
+        for column in table.columns:
+            estimate = line.estimates.get(column.key)
             if estimate is None:
                 cells.append(Cell(""))
                 continue
-            best = table.is_best(line, metric)
-            cells.append(Cell(with_interval(estimate, metric.decimals), estimate.mean, best))
+            best = table.is_best(line, column)
+            cells.append(Cell(with_interval(estimate, column.decimals), estimate.mean, best))
         rows.append(tuple(cells))
-    return Grid(group_title(table), MEAN_NOTE, ("run", "images", *map(header, table.metrics)), tuple(rows))
+    return Grid(group_title(table), MEAN_NOTE, ("run", "images", *map(header, table.columns)), tuple(rows))
 
 
 def gain_grid(table: Table) -> Grid:
     """Gains over the baseline, a line a run."""
     rows = [
-        (Cell(line.run), *(gain_cell(line.comparisons.get(metric.key), metric.decimals) for metric in table.metrics))
+        (Cell(line.run), *(gain_cell(line.comparisons.get(column.key), column.decimals) for column in table.columns))
         for line in table.lines
         if line.comparisons
     ]
     title = f"{group_title(table)}: gain over {table.baseline}"
-    return Grid(title, GAIN_NOTE, ("run", *(metric.title for metric in table.metrics)), tuple(rows), 4)
+    return Grid(title, GAIN_NOTE, ("run", *(column.title for column in table.columns)), tuple(rows), 4)
 
 
 def gain_cell(comparison: Comparison | None, decimals: int) -> Cell:
@@ -134,7 +136,7 @@ def gain_cell(comparison: Comparison | None, decimals: int) -> Cell:
 
 def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
     """Published lines, ours among them, by PSNR."""
-    decimals = {"psnr": 2, "mse": 2, "fmse": 2, "ssim": 4}
+    decimals = {**dict.fromkeys(VALUES, 2), **{column.key: column.decimals for column in table.columns}}
     rows = [
         (
             Cell(line.method),
@@ -167,7 +169,7 @@ def run_grid(content: Content) -> Grid:
 def run_cells(run: Run) -> tuple[Cell, ...]:
     """One run's line."""
     rows = [*run.rows.values()]
-    digest = next((str(row.get("config", "")) for row in (*rows, *run.errors.values())), "")
+    digest = next((digest_of(row) for row in (*rows, *run.errors.values())), "")
     seconds, evaluations = (mean_of(run, key) for key in ("seconds", "unet_samples"))
     return (
         Cell(run.label),

@@ -100,7 +100,7 @@ def counted(count: int, noun: str) -> str:
 def section_html(section: Section, place: int) -> list[str]:
     """One protocol: its settings, notes, plots and tables."""
     parts = [f'<h2 id="section-{place}">{escape(section.title)}</h2>']
-    parts.append(f'<p class="note">{escape(section.statement or "No ground truth: only the score is known.")}</p>')
+    parts.append(f'<p class="note">{escape(section.statement or "No metric measured anything.")}</p>')
     if section.notes:
         parts.append(f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in section.notes)}</ul>')
     found = grids(section)

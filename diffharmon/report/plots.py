@@ -6,11 +6,12 @@ from html import escape
 
 import numpy as np
 
+from diffharmon.columns import Column
 from diffharmon.report.content import Section
 from diffharmon.report.grids import mean_of, number, with_interval
 from diffharmon.report.runs import UNCHANGED, Run
 from diffharmon.report.statistics import Estimate, estimate
-from diffharmon.report.tables import Metric, gains, leading, values
+from diffharmon.report.tables import gains, main_column, values
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 64, 24, 16, 46
 LABELS = 300  # width kept for names of runs
@@ -23,7 +24,7 @@ Pixels = int | float
 
 def plots(section: Section) -> list[tuple[str, str]]:
     """Title and SVG of every plot that the section's rows allow."""
-    metric = leading(section.runs)
+    metric = main_column(section.runs)
     if metric is None:
         return []
     found = []
@@ -36,7 +37,7 @@ def plots(section: Section) -> list[tuple[str, str]]:
     return found
 
 
-def quality_against_compute(section: Section, metric: Metric) -> str:
+def quality_against_compute(section: Section, metric: Column) -> str:
     """Mean quality with its interval against UNet evaluations an image; empty when no run evaluates a UNet."""
     points = [
         (run, mean_of(run, "unet_samples"), estimate(found))
@@ -47,7 +48,8 @@ def quality_against_compute(section: Section, metric: Metric) -> str:
     if not any(x > 0 for _, x, _ in points):
         return ""
     before = next((run for run in section.runs if is_unchanged(run)), None)
-    level = estimate(values([*before.rows.values()], metric.key)).mean if before is not None else math.nan
+    unchanged = values([*before.rows.values()], metric.key) if before is not None else []
+    level = estimate(unchanged).mean if unchanged else math.nan
     ends = [end for _, _, y in points for end in (y.mean, y.low, y.high)] + [level]
     across = linear([0.0, max(x for _, x, _ in points)], LEFT, WIDTH - RIGHT - LABELS)
     up = linear([end for end in ends if math.isfinite(end)], PLOT_HEIGHT - BOTTOM, TOP)
@@ -68,7 +70,7 @@ def is_unchanged(run: Run) -> bool:
     return not run.folder.parts and not run.config
 
 
-def point(place: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Metric) -> list[str]:
+def point(place: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Column) -> list[str]:
     """A numbered point with its interval, and its line in the legend."""
     y, row = up.at(found.mean), TOP + 14 + 24 * place
     title = f"<title>{escape(run.label)}: {metric.title} {with_interval(found, metric.decimals)}</title>"
@@ -84,7 +86,7 @@ def point(place: int, run: Run, x: float, found: Estimate, up: "Axis", metric: M
     return marks
 
 
-def distribution_of_gains(section: Section, metric: Metric) -> str:
+def distribution_of_gains(section: Section, metric: Column) -> str:
     """Per run a box (quartiles, median, 5 to 95 %) over the images' gains; dots where there are few."""
     baseline = section.baseline
     if baseline is None:
@@ -95,7 +97,7 @@ def distribution_of_gains(section: Section, metric: Metric) -> str:
         return ""
     across = linear([0.0, *(value for _, own in found for value in own)], LABELS, WIDTH - RIGHT)
     floor = TOP + BAND_HEIGHT * len(found)
-    unit = " in dB" if metric.key.endswith("psnr") else ""
+    unit = f" in {metric.unit}" if metric.unit else ""
     marks = axis_across(across, floor, f"gain in {metric.title}{unit}; right of the line is better")
     marks.append(f'<line class="level" x1="{across.at(0):.1f}" x2="{across.at(0):.1f}" y1="{TOP}" y2="{floor}"/>')
     for place, (run, own) in enumerate(found):
@@ -103,7 +105,7 @@ def distribution_of_gains(section: Section, metric: Metric) -> str:
     return svg(floor + BOTTOM, marks, f"distribution of gains in {metric.title}")
 
 
-def box(place: int, label: str, own: Sequence[float], across: "Axis", metric: Metric) -> list[str]:
+def box(place: int, label: str, own: Sequence[float], across: "Axis", metric: Column) -> list[str]:
     """One run's box, whiskers and dots."""
     middle = TOP + BAND_HEIGHT * (place + 0.5)
     low, first, median, third, high = (float(q) for q in np.quantile(own, (0.05, 0.25, 0.5, 0.75, 0.95)))

@@ -60,10 +60,8 @@ def parse(path: Path, number: int, line: Mapping[str, str]) -> Published:
 
 def resolution_of(run: Run) -> str:
     """What the published tables call the resolution that a run was measured at."""
-    metrics = run.config.get("metrics")
-    size = metrics.get("size") if isinstance(metrics, Mapping) else None
-    if size is None and run.protocol.startswith("ihd"):
-        size = run.protocol.partition(",")[0].removeprefix("ihd")
+    settings = (run.config.get("metrics") or {}).get(run.groups[0].name, {}) if run.groups else {}
+    size = settings.get("size")
     return "full" if size is None else f"{size}x{size}"
 
 

@@ -1,6 +1,7 @@
 """Run folders read back: which there are, what each is called, what its rows say."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffharmon.columns import RUN, Column, ColumnGroup, baseline_keys
 from diffharmon.errors import InputError
-from diffharmon.results import read_rows
+from diffharmon.results import read_columns, read_rows
 
 Row = Mapping[str, Any]
 UNCHANGED = "unchanged composite"
@@ -28,6 +30,7 @@ class Run:
         errors: The rows of images that failed, by name.
         overrides: The overrides it was started with.
         config: Its resolved configuration.
+        groups: The columns of its metrics.
     """
 
     label: str
@@ -36,11 +39,17 @@ class Run:
     errors: Mapping[str, Row] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[ColumnGroup, ...] = ()
 
     @property
-    def protocol(self) -> str:
-        """Name of the metric protocol; empty for a run without ground truth."""
-        return next((str(row["protocol"]) for row in self.rows.values() if "protocol" in row), "")
+    def columns(self) -> tuple[Column, ...]:
+        """All columns of its rows, the metrics' before the runner's own."""
+        return tuple(column for group in (*self.groups, RUN) for column in group.columns)
+
+    @property
+    def statement(self) -> str:
+        """Which metrics measured it and how; what runs must have in common to share a table."""
+        return "; ".join(f"{group.name}: {group.statement}" for group in self.groups)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,10 @@ def read_run(folder: Path) -> Run:
     good = {row["name"]: row for row in rows if row["status"] == "ok"}
     bad = {row["name"]: row for row in rows if row["status"] != "ok" and row["name"] not in good}
     overrides = read_overrides(folder / ".hydra" / "overrides.yaml")
-    return Run(folder.name, folder, good, bad, overrides, read_config(folder / "run.json"))
+    if rows and not (folder / "run.json").is_file():
+        raise InputError(f"{folder}: it has rows but no run.json; expected the folder as a run wrote it")
+    groups = read_columns(folder) if rows else ()
+    return Run(folder.name, folder, good, bad, overrides, read_config(folder / "run.json"), groups)
 
 
 def read_overrides(path: Path) -> tuple[str, ...]:
@@ -179,21 +191,60 @@ def find_run(runs: Sequence[Run], name: str) -> Run:
     return found[0]
 
 
-def unchanged(runs: Sequence[Run]) -> Run | None:
-    """The input composites as a run of their own, measured as the runs' rows say; None where nothing was measured.
+def views(run: Run) -> list[Run]:
+    """Split a run by its metrics, so that no table has two columns of one kind.
 
-    Their CLIP score depends on the words that a run was given, so it is left out where runs disagree on it.
+    The first view has the metrics whose keys are plain in the rows, each further one a metric whose keys carry its name
+    as a prefix, with the prefix taken off. Metrics that measured no image are left out.
     """
+    present = {key for row in run.rows.values() for key in row}
+    measured = [group for group in run.groups if any(group.key(column) in present for column in group.columns)]
+    plain = tuple(group for group in measured if not group.prefix)
+    own = [(group,) for group in measured if group.prefix]
+    return [view(run, groups) for groups in ([plain, *own] if plain or not own else own)]
+
+
+def view(run: Run, groups: tuple[ColumnGroup, ...]) -> Run:
+    """Keep some metrics of a run, under plain keys."""
+    measured = {group.key(column) for group in run.groups for column in group.columns}
+    dropped = measured | set(baseline_keys(run.groups))
+    rows = {}
+    for name, row in run.rows.items():
+        kept = {key: value for key, value in row.items() if key not in dropped}
+        for group in groups:
+            for column in group.columns:
+                for source, key in (
+                    (group.key(column), column.key),
+                    (group.baseline_key(column), f"composite_{column.key}"),
+                ):
+                    if source in row:
+                        kept[key] = row[source]
+        rows[name] = kept
+    return replace(run, rows=rows, groups=tuple(replace(group, prefix="") for group in groups))
+
+
+def unchanged(runs: Sequence[Run]) -> Run | None:
+    """The untouched composites as a run of their own, as the runs' rows have them; None where nothing was measured."""
+    disputed = disputed_columns(runs)
     rows: dict[str, Row] = {}
-    disputed: set[str] = set()
     for run in runs:
+        before = [column.key for column in run.columns if column.has_baseline and column.key not in disputed]
         for name, row in run.rows.items():
-            before = {key.removeprefix("composite_"): row[key] for key in row if key.startswith("composite_")}
-            known = rows.get(name, {})
-            if known.get("clip_score", before.get("clip_score")) != before.get("clip_score"):
-                disputed.add("clip_score")
-            if before and not known:
-                kept = {key: row[key] for key in ("name", "source", "area", "protocol") if key in row}
-                rows[name] = {**kept, **before, "status": "ok", "seconds": 0.0, "unet_calls": 0, "unet_samples": 0}
-    rows = {name: {k: v for k, v in row.items() if k not in disputed} for name, row in rows.items()}
+            found = {key: row[f"composite_{key}"] for key in before if f"composite_{key}" in row}
+            if found and name not in rows:
+                same = {key: row[key] for key in ("name", "source", "area") if key in row}
+                rows[name] = {**same, **found, "status": "ok", "seconds": 0.0, "unet_calls": 0, "unet_samples": 0}
     return Run(UNCHANGED, Path(), rows) if rows else None
+
+
+def disputed_columns(runs: Sequence[Run]) -> set[str]:
+    """Columns whose value for the same untouched composite differs between runs, as CLIP's does with the words."""
+    known: dict[tuple[str, str], float] = {}
+    disputed = set()
+    for run in runs:
+        for column in (column for column in run.columns if column.has_baseline):
+            for name, row in run.rows.items():
+                value = row.get(f"composite_{column.key}")
+                if value is not None and not math.isclose(known.setdefault((name, column.key), value), value):
+                    disputed.add(column.key)
+    return disputed

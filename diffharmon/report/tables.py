@@ -5,32 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from diffharmon.columns import Column
 from diffharmon.report.runs import Row, Run
 from diffharmon.report.statistics import Comparison, Estimate, compare, estimate, holm
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column: the row's key, its title, its direction and the decimals it is shown with."""
-
-    key: str
-    title: str
-    higher_is_better: bool
-    decimals: int
-
-
-METRICS = (
-    Metric("psnr", "PSNR", True, 2),
-    Metric("mse", "MSE", False, 2),
-    Metric("fmse", "fMSE", False, 2),
-    Metric("fpsnr", "fPSNR", True, 2),
-    Metric("ssim", "SSIM", True, 4),
-    Metric("fssim", "fSSIM", True, 4),
-    Metric("fciede2000", "fCIEDE2000", False, 2),
-    Metric("clip_score", "CLIP score", True, 2),
-    Metric("clip_direction", "CLIP direction", True, 3),
-    Metric("score", "score", True, 3),
-)
 ALL = "All"
 # Foreground's share of the frame, as DoveNet's table and those after it split the test set.
 BANDS = (("0-5 %", 0.0, 0.05), ("5-15 %", 0.05, 0.15), ("15-100 %", 0.15, math.inf))
@@ -69,24 +47,24 @@ class Table:
     Attributes:
         kind: ``subset`` or ``area``.
         group: The subset's name, ``All``, or the band of the foreground's share of the frame.
-        metrics: The columns.
+        columns: The columns.
         lines: The rows.
         baseline: Label of the run that gains are measured against; empty where there is none.
     """
 
     kind: str
     group: str
-    metrics: tuple[Metric, ...]
+    columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     baseline: str = ""
 
-    def is_best(self, line: Line, metric: Metric) -> bool:
+    def is_best(self, line: Line, column: Column) -> bool:
         """Tell whether a line has the best mean of a column; a run that lacks images which others have never has."""
         most = max(other.count for other in self.lines)
-        means = [o.estimates[metric.key].mean for o in self.lines if o.count == most and metric.key in o.estimates]
-        if len(self.lines) < 2 or line.count < most or metric.key not in line.estimates:
+        means = [o.estimates[column.key].mean for o in self.lines if o.count == most and column.key in o.estimates]
+        if len(self.lines) < 2 or line.count < most or column.key not in line.estimates:
             return False
-        return line.estimates[metric.key].mean == (max if metric.higher_is_better else min)(means)
+        return line.estimates[column.key].mean == (max if column.higher_is_better else min)(means)
 
 
 def values(rows: Sequence[Row], key: str) -> list[float]:
@@ -100,10 +78,13 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
-def used_metrics(runs: Sequence[Run]) -> tuple[Metric, ...]:
-    """The metrics that any run has; the score only where an evaluator gave one."""
+def used_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
+    """The columns of tables that any run has values in; the score only where an evaluator gave one."""
+    columns = {column.key: column for run in runs for column in run.columns if column.in_tables}
     rows = [row for run in runs for row in run.rows.values()]
-    return tuple(metric for metric in METRICS if any(row.get(metric.key) not in (None, 0.0) for row in rows))
+    # The score is the runner's own and ends every table, also where the first run has fewer columns than the second.
+    ordered = sorted(columns.values(), key=lambda column: column.key == "score")
+    return tuple(column for column in ordered if any(row.get(column.key) not in (None, 0.0) for row in rows))
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
@@ -117,54 +98,54 @@ def groups(runs: Sequence[Run]) -> list[Group]:
 
 def tabulate(runs: Sequence[Run], baseline: Run | None, seed: int = 0) -> list[Table]:
     """Make the table of every group; a run without images in a group has no line there."""
-    metrics = used_metrics(runs)
+    columns = used_columns(runs)
     tables = []
     for group in groups(runs):
-        lines = [line for run in runs if (line := make_line(run, baseline, group, metrics, seed)) is not None]
+        lines = [line for run in runs if (line := make_line(run, baseline, group, columns, seed)) is not None]
         label = "" if baseline is None else baseline.label
-        tables.append(Table(group.kind, group.name, metrics, tuple(adjust(lines, metrics)), label))
+        tables.append(Table(group.kind, group.name, columns, tuple(adjust(lines, columns)), label))
     return tables
 
 
-def make_line(run: Run, baseline: Run | None, group: Group, metrics: Sequence[Metric], seed: int) -> Line | None:
-    """Estimate all metrics of one run in one group and compare them with the baseline on common images."""
+def make_line(run: Run, baseline: Run | None, group: Group, columns: Sequence[Column], seed: int) -> Line | None:
+    """Estimate all columns of one run in one group and compare them with the baseline on common images."""
     rows = {name: row for name, row in run.rows.items() if group.holds(row)}
     if not rows:
         return None
-    estimates = {m.key: estimate(found, seed) for m in metrics if (found := values([*rows.values()], m.key))}
+    estimates = {c.key: estimate(found, seed) for c in columns if (found := values([*rows.values()], c.key))}
     comparisons = {}
     if baseline is not None and run.label != baseline.label:
         common = sorted(rows.keys() & baseline.rows.keys())
-        for metric in metrics:
-            ours = values([rows[name] for name in common], metric.key)
-            theirs = values([baseline.rows[name] for name in common], metric.key)
-            comparison = compare(ours, theirs, metric.higher_is_better, seed) if ours and theirs else None
+        for column in columns:
+            ours = values([rows[name] for name in common], column.key)
+            theirs = values([baseline.rows[name] for name in common], column.key)
+            comparison = compare(ours, theirs, column.higher_is_better, seed) if ours and theirs else None
             if comparison is not None:
-                comparisons[metric.key] = comparison
+                comparisons[column.key] = comparison
     return Line(run.label, len(rows), estimates, comparisons)
 
 
-def adjust(lines: Sequence[Line], metrics: Sequence[Metric]) -> list[Line]:
+def adjust(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
     """Correct the p-values of each metric for the number of runs that are compared in the table."""
     changed = [dict(line.comparisons) for line in lines]
-    for metric in metrics:
-        having = [comparisons for comparisons in changed if metric.key in comparisons]
-        for comparisons, p in zip(having, holm([own[metric.key].p for own in having]), strict=True):
-            comparisons[metric.key] = replace(comparisons[metric.key], adjusted=p)
+    for column in columns:
+        having = [comparisons for comparisons in changed if column.key in comparisons]
+        for comparisons, p in zip(having, holm([own[column.key].p for own in having]), strict=True):
+            comparisons[column.key] = replace(comparisons[column.key], adjusted=p)
     return [replace(line, comparisons=own) for line, own in zip(lines, changed, strict=True)]
 
 
-def gains(run: Run, baseline: Run, metric: Metric) -> dict[str, float]:
+def gains(run: Run, baseline: Run, column: Column) -> dict[str, float]:
     """The gain of every image that both runs have, by name; positive is better, infinite values are left out."""
     found = {}
     for name in sorted(run.rows.keys() & baseline.rows.keys()):
-        ours, theirs = run.rows[name].get(metric.key), baseline.rows[name].get(metric.key)
+        ours, theirs = run.rows[name].get(column.key), baseline.rows[name].get(column.key)
         if is_number(ours) and is_number(theirs) and math.isfinite(ours) and math.isfinite(theirs):  # type: ignore[arg-type]
-            found[name] = float(ours - theirs if metric.higher_is_better else theirs - ours)  # type: ignore[operator]
+            found[name] = float(ours - theirs if column.higher_is_better else theirs - ours)  # type: ignore[operator]
     return found
 
 
-def leading(runs: Sequence[Run]) -> Metric | None:
-    """The metric that plots and the gallery go by: foreground PSNR, else the score."""
-    used = used_metrics(runs)
-    return next((metric for key in ("fpsnr", "psnr", "score") for metric in used if metric.key == key), None)
+def main_column(runs: Sequence[Run]) -> Column | None:
+    """The column that plots and the gallery go by: a metric's main one, else the score, else any."""
+    used = used_columns(runs)
+    return next((column for column in used if column.is_main), None) or (used[-1] if used else None)

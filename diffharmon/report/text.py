@@ -9,7 +9,7 @@ from diffharmon.report.content import Content
 from diffharmon.report.grids import Cell, Grid, error_grid, grids, run_grid
 
 CSV_COLUMNS = (
-    *("protocol", "kind", "group", "run", "images", "metric", "mean", "low", "high"),
+    *("metrics", "kind", "group", "run", "images", "metric", "mean", "low", "high"),
     *("baseline", "pairs", "gain", "gain_low", "gain_high", "better", "p", "p_holm"),
 )
 LONG_TEXT = 60  # characters
@@ -32,7 +32,7 @@ def markdown(content: Content) -> str:
     """The whole report but plots and pictures."""
     lines = [f"# {content.title}", "", *markdown_grid(run_grid(content), 2)]
     for section in content.sections:
-        lines += [f"## {section.title}", "", section.statement or "No ground truth.", ""]
+        lines += [f"## {section.title}", "", section.statement or "No metric measured anything.", ""]
         lines += [f"- {note}" for note in section.notes] + [""] * bool(section.notes)
         for grid in grids(section):
             lines += markdown_grid(grid, grid.level)
@@ -69,7 +69,7 @@ def latex(content: Content) -> str:
 
 
 def latex_grid(grid: Grid, statement: str) -> list[str]:
-    """One table environment; the protocol stands in its caption."""
+    """One table environment; the metrics' settings stand in its caption."""
     caption = " ".join(f"{part.rstrip('.')}." for part in (grid.title, grid.note, statement) if part)
     kinds = [latex_column([row[place] for row in grid.rows]) for place in range(len(grid.header))]
     rows = [" & ".join(latex_cell(cell) for cell in row) + r" \\" for row in grid.rows]
@@ -108,7 +108,7 @@ def latex_text(text: str) -> str:
 
 
 def csv_text(content: Content) -> str:
-    """All estimates in long form, at full precision: a line per protocol, group, run and metric."""
+    """All estimates in long form, at full precision: a line per section, group, run and metric."""
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -123,7 +123,7 @@ def csv_lines(content: Content) -> Iterator[dict[str, object]]:
             for line in table.lines:
                 for key, estimate in line.estimates.items():
                     found: dict[str, object] = {
-                        "protocol": section.protocol,
+                        "metrics": "+".join(section.metrics),
                         "kind": table.kind,
                         "group": table.group,
                         "run": line.run,

@@ -1,6 +1,5 @@
 """The backbone's data: latents of graded photos, encoded once and kept on disk."""
 
-import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from transformers import CLIPTokenizer
 
+from diffharmon.files import replacing
 from diffharmon.training.datamodule import PhotoData, Sampling, ensure_tokenizer
 from diffharmon.training.synthesis import ConditionSampler, Triple, triples
 
@@ -55,9 +55,8 @@ class LatentData(PhotoData):
             made = encode_shard(
                 sampler, autoencoder, tokenizer, self.shard_size, 10_000 + self.sampling.seed * 100_000 + index
             )
-            temporary = self._shard(index).with_suffix(".part")
-            torch.save(made, temporary)
-            os.replace(temporary, self._shard(index))
+            with replacing(self._shard(index)) as partial:
+                torch.save(made, partial)
 
     def _shard(self, index: int) -> Path:
         return self.cache / f"{index:04d}.pt"

@@ -14,7 +14,8 @@ from pathlib import Path
 from photos import select
 
 from diffharmon import metrics
-from diffharmon.config import ASSET_FOLDER, build, composed
+from diffharmon.config import build, composed
+from diffharmon.files import ASSETS
 from diffharmon.images import from_uint8, to_uint8
 from diffharmon.run import quiet_libraries
 from diffharmon.types import ignore
@@ -71,7 +72,7 @@ def main() -> None:
         "dataset.words": words,
         "describer.path": words,
     }
-    weights = ASSET_FOLDER / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = ASSETS / "tiny" / "unet" / "diffusion_pytorch_model.safetensors"
     stamp = datetime.fromtimestamp(weights.stat().st_mtime).strftime("%H:%M:%S")
     table = options.output / "tuning.md"
     say(table, f"\n{options.count} triples, seed {options.seed}, weights of {stamp}, {' '.join(options.override)}\n")

@@ -18,13 +18,14 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from diffharmon.config import ASSET_FOLDER, composed
+from diffharmon.config import composed
+from diffharmon.files import ASSETS
 from diffharmon.run import execute, quiet_libraries
 
 
 def build(folder: Path) -> None:
     """Write a pipeline of Stable Diffusion 2 base's shape; its tokenizer is the embedded model's."""
-    tokenizer = CLIPTokenizer.from_pretrained(ASSET_FOLDER / "tiny" / "tokenizer", model_max_length=77)
+    tokenizer = CLIPTokenizer.from_pretrained(ASSETS / "tiny" / "tokenizer", model_max_length=77)
     torch.set_default_dtype(torch.bfloat16)
     unet = UNet2DConditionModel(
         sample_size=64,

@@ -14,9 +14,10 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.files import ASSETS
 from diffharmon.training.photos import Photos
 
-ASSETS = Path(__file__).resolve().parents[2] / "diffharmon" / "assets" / "evaluator"
+WEIGHTS = ASSETS / "evaluator"
 
 
 def read(path: Path, mode: str) -> torch.Tensor:
@@ -29,7 +30,7 @@ def read(path: Path, mode: str) -> torch.Tensor:
 @torch.no_grad()
 def main(composites: Path, photos: Path) -> None:
     """Print both areas under the ROC curve with the number of images behind them."""
-    network = HarmonyNetwork.from_pretrained(ASSETS).eval()
+    network = HarmonyNetwork.from_pretrained(WEIGHTS).eval()
 
     def score(image: torch.Tensor, mask: torch.Tensor) -> float:
         return network(image[None], mask[None]).item()

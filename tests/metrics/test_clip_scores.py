@@ -10,9 +10,11 @@ from transformers import CLIPModel, CLIPProcessor
 
 from diffharmon.clip_model import EMBEDDED
 from diffharmon.condition import grades
-from diffharmon.errors import InputError, ModelError
+from diffharmon.errors import ConfigError, ModelError
 from diffharmon.images import to_uint8
-from diffharmon.metrics.clip import NAMES, ClipScores
+from diffharmon.metrics import MetricSet
+from diffharmon.metrics.clip import ClipScores
+from diffharmon.protocols import Sample
 from diffharmon.types import Composite, Description
 
 WORDS = Description("object", ("shadowed",), ("bright",))
@@ -39,7 +41,9 @@ def by_hand(images, texts):
 
 
 def test_scores_are_those_of_plain_cosines(composite):
-    scores = ClipScores(margin=None, context=False).measure(composite.real, composite, WORDS)
+    scores = MetricSet({"clip": ClipScores(margin=None, context=False)}).measure(
+        Sample(composite, composite.real, WORDS)
+    )
     images, texts = by_hand([composite.image, composite.real], ["object bright", "object shadowed"])
     expected = 100 * cosine_similarity(images, texts[:1]).clamp_min(0)
     assert scores["composite_clip_score"] == pytest.approx(expected[0].item(), abs=1e-3)
@@ -50,17 +54,17 @@ def test_scores_are_those_of_plain_cosines(composite):
 
 
 def test_undoing_a_grade_is_the_way_the_words_say(composite):
-    scores = ClipScores().measure(composite.real, composite, WORDS)
-    assert set(NAMES) < set(scores)
+    scores = ClipScores().measure(Sample(composite, composite.real, WORDS))
+    assert set(scores) == {column.key for column in ClipScores.columns}
     assert scores["clip_direction"] > 0.3
     back = replace(WORDS, foreground=WORDS.background, background=WORDS.foreground)
-    assert ClipScores().measure(composite.real, composite, back)["clip_direction"] == pytest.approx(
+    assert ClipScores().measure(Sample(composite, composite.real, back))["clip_direction"] == pytest.approx(
         -scores["clip_direction"], abs=1e-4
     )
 
 
 def test_an_unchanged_image_has_no_direction(composite):
-    scores = ClipScores().measure(composite.image, composite, WORDS)
+    scores = MetricSet({"clip": ClipScores()}).measure(Sample(composite, composite.image, WORDS))
     assert scores["clip_direction"] == 0
     assert scores["clip_score"] == scores["composite_clip_score"]
 
@@ -77,21 +81,27 @@ def test_only_the_surroundings_count_unless_the_frame_is_asked_for(composite):
 
 
 def test_a_description_without_words_has_no_scores(composite):
-    assert ClipScores().measure(composite.real, composite, Description("", (), ())) == {}
+    assert ClipScores().measure(Sample(composite, composite.real, Description("", (), ()))) == {}
 
 
 def test_long_prompts_are_cut_and_images_stay(composite, recwarn):
     before = composite.image.clone()
     long = Description("object", ("bright",) * 40, ("dim",) * 40)
-    assert 0 <= ClipScores().measure(composite.real, composite, long)["clip_score"] <= 100
+    assert 0 <= ClipScores().measure(Sample(composite, composite.real, long))["clip_score"] <= 100
     assert torch.equal(before, composite.image)
     assert not [warning for warning in recwarn if "length" in str(warning.message)]
 
 
 def test_bad_settings_are_clear(tmp_path):
-    with pytest.raises(InputError, match=r"clip_score\.margin"):
+    with pytest.raises(ConfigError, match="metrics: margin"):
         ClipScores(margin=-1.0)
-    with pytest.raises(InputError, match=r"clip_score\.template"):
+    with pytest.raises(ConfigError, match="metrics: template"):
         ClipScores(template="photo")
-    with pytest.raises(ModelError, match=r"clip_score=none"):
+    with pytest.raises(ModelError, match=r"metrics=\[full\]"):
         ClipScores(str(tmp_path / "absent"))
+
+
+def test_the_statement_names_the_clip_and_what_it_sees():
+    crop = "object with a margin of 0.25, surroundings screened"
+    assert ClipScores(margin=0.25).statement == f"CLIP clip, {crop}, prompt '{{}}'"
+    assert "whole frame" in ClipScores(margin=None).statement

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -6,12 +7,16 @@ import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
-from torchmetrics.image import PeakSignalNoiseRatio
 
 from diffharmon import metrics
+from diffharmon.columns import Column, ColumnGroup, ordered_keys
 from diffharmon.dataset.iharmony4 import IHarmony4
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError, InputError
 from diffharmon.images import to_uint8
+from diffharmon.metrics import MetricSet, PixelMetrics
+from diffharmon.metrics.clip import ClipScores
+from diffharmon.protocols import Metric, Sample
+from diffharmon.types import Description
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_soft_masks_weigh(triple):
 
 def test_equal_images(triple):
     _, real, mask = triple
-    values = metrics.protocol("full").measure(real, real, mask)
+    values = PixelMetrics().compare(real, real, mask)
     assert values["psnr"] == values["fpsnr"] == math.inf
     assert values["mse"] == values["fmse"] == values["ciede2000"] == 0
     assert values["ssim"] == values["fssim"] == 1
@@ -92,19 +97,18 @@ def test_empty_and_full_masks_are_refused(triple):
         with pytest.raises(InputError, match="foreground"):
             measure(output, real, mask * 0)
     with pytest.raises(InputError, match="empty"):
-        metrics.protocol("full").measure(output, real, mask * 0.3)
+        PixelMetrics().compare(output, real, mask * 0.3)
     with pytest.raises(InputError, match="background"):
         metrics.background_mse(output, real, mask * 0 + 1)
     with pytest.raises(InputError, match="11 pixels"):
         metrics.ssim(output[:, :9], real[:, :9])
     with pytest.raises(InputError, match="one size, got 80 x 60, 70 x 60"):
-        metrics.protocol("full").measure(output, real[..., :70], mask)
+        PixelMetrics().compare(output, real[..., :70], mask)
 
 
-@pytest.mark.parametrize("name", ["full", "ihd256"])
-def test_protocols_equal_an_independent_script(shared, name):
+@pytest.mark.parametrize("size", [None, 256])
+def test_protocols_equal_an_independent_script(shared, size):
     root = shared / "data" / "iharmony4_sample"
-    protocol = metrics.protocol(name)
     dataset = IHarmony4(str(root))
     for index in range(len(dataset)):
         composite = dataset[index]
@@ -115,79 +119,127 @@ def test_protocols_equal_an_independent_script(shared, name):
             folder / "masks" / f"{stem.rsplit('_', 1)[0]}.png",
         ]
         opened = [Image.open(path).convert(mode) for path, mode in zip(files, ("RGB", "RGB", "L"), strict=True)]
-        if name == "ihd256":
+        if size is not None:
             opened = [picture.resize((256, 256), Image.Resampling.BICUBIC) for picture in opened]
         comp, real, mask = (np.asarray(picture) for picture in opened)
         inside = mask > 127
         squares = (comp.astype(float) - real) ** 2
-        values = protocol.measure(composite.image, composite.real, composite.mask)
+        values = PixelMetrics(size=size).measure(Sample(composite, composite.image, Description("", (), ())))
         assert values["mse"] == pytest.approx(squares.mean(), rel=1e-6)
         assert values["fmse"] == pytest.approx(squares[inside].mean(), rel=1e-6)
         assert values["psnr"] == pytest.approx(peak_signal_noise_ratio(real, comp), abs=1e-6)
         assert values["area"] == pytest.approx(inside.mean())
-        assert tuple(values) == metrics.NAMES
+        assert set(values) == {column.key for column in PixelMetrics.columns}
 
 
 def test_dataset_at_256_and_the_protocol_agree(shared):
     root = str(shared / "data" / "iharmony4_sample")
     full, small = IHarmony4(root, "HFlickr")[1], IHarmony4(root, "HFlickr", size=256)[1]
-    first = metrics.protocol("ihd256").measure(full.image, full.real, full.mask)
-    for name in ("ihd256", "full"):
-        assert metrics.protocol(name).measure(small.image, small.real, small.mask) == first
+    first = PixelMetrics(size=256).compare(full.image, full.real, full.mask)
+    for size in (256, None):
+        assert PixelMetrics(size=size).compare(small.image, small.real, small.mask) == first
 
 
 def test_legacy_protocols_differ_as_they_must(triple):
     output, real, mask = triple
-    plain = metrics.protocol("full").measure(output, real, mask)
+    plain = PixelMetrics().compare(output, real, mask)
     span = float(output.max() - output.min()) * 255
-    prediction = metrics.protocol("full", peak_range="prediction").measure(output, real, mask)
+    prediction = PixelMetrics(peak_range="prediction").compare(output, real, mask)
     assert prediction["psnr"] == pytest.approx(10 * math.log10(span**2 / plain["mse"]))
     assert prediction["psnr"] < plain["psnr"]
-    target = metrics.protocol("full", peak_range="target").measure(output, real, mask)
+    target = PixelMetrics(peak_range="target").compare(output, real, mask)
     highest = float(real.max()) * 255
     assert target["psnr"] == pytest.approx(10 * math.log10(highest**2 / (plain["mse"] + 1e-6)))
-    pasted = metrics.protocol("full", paste_background=True).measure(output, real, mask)
+    pasted = PixelMetrics(paste_background=True).compare(output, real, mask)
     assert pasted["background_mse"] == 0
     assert pasted["fmse"] == plain["fmse"]
     # HDNet's formula: the whole frame's error by the foreground's share equals fMSE once the background is pasted.
     assert pasted["mse"] / pasted["area"] == pytest.approx(pasted["fmse"])
     faint = torch.where(mask > 0, mask, torch.full_like(mask, 0.2))
-    soft = metrics.protocol("full", threshold=None).measure(output, real, faint)
+    soft = PixelMetrics(threshold=None).compare(output, real, faint)
     assert soft["fmse"] == pytest.approx(metrics.fmse(output, real, faint), rel=1e-6)
-    assert metrics.protocol("full").measure(output, real, faint)["fmse"] == plain["fmse"]
+    assert PixelMetrics().compare(output, real, faint)["fmse"] == plain["fmse"]
 
 
 def test_mask_threshold_is_above_127(triple):
     output, real, _ = triple
     levels = torch.full((1, 60, 80), 127 / 255)
     levels[:, :30] = 128 / 255
-    assert metrics.protocol("full").measure(output, real, levels)["area"] == 0.5
+    assert PixelMetrics().compare(output, real, levels)["area"] == 0.5
 
 
-def test_protocols_say_what_they_are():
-    assert str(metrics.protocol("ihd256")).startswith("ihd256: 256 x 256 (PIL bicubic), rounded to 8 bits, mask > 127")
-    legacy = metrics.protocol("full", peak_range="target", paste_background=True)
-    assert legacy.name == "full,peak_range=target,paste_background=True"
-    assert "ground-truth background" in str(legacy)
-    with pytest.raises(InputError, match="ihd256, full"):
-        metrics.protocol("ihd512")
+def test_a_statement_names_everything_that_changes_numbers():
+    assert PixelMetrics(size=256).statement.startswith("256 x 256 (PIL bicubic), rounded to 8 bits, mask > 127")
+    variants = [
+        {"size": 512},
+        {"size": 512, "filter": "box"},
+        {"threshold": None},
+        {"peak_range": "target"},
+        {"paste_background": True},
+    ]
+    assert len({PixelMetrics(**variant).statement for variant in [{}, *variants]}) == len(variants) + 1
+    with pytest.raises(ConfigError, match="size is 8, expected at least 11"):
+        PixelMetrics(size=8)
 
 
-def test_shell_gives_means_of_image_values(triple):
-    output, real, mask = triple
-    protocol = metrics.protocol("full")
-    shell = metrics.HarmonizationMetrics(protocol)
-    pairs = [(output, real, mask), (real * 0.5, real, mask)]
-    rows = [protocol.measure(*pair) for pair in pairs]
-    for pair in pairs:
-        shell.update(*pair)
-    means = shell.compute()
-    for name in metrics.NAMES:
-        assert float(means[name]) == pytest.approx(np.mean([row[name] for row in rows]))
-    pooled = PeakSignalNoiseRatio(data_range=1.0)
-    for first, second, _ in pairs:
-        pooled.update(first, second)
-    assert abs(float(means["psnr"]) - float(pooled.compute())) > 0.5
-    shell.reset()
-    shell.update(*pairs[0])
-    assert float(shell.compute()["fmse"]) == pytest.approx(rows[0]["fmse"])
+def test_without_ground_truth_nothing_is_compared(composite):
+    assert PixelMetrics().measure(Sample(composite.blind(), composite.image, Description("", (), ()))) == {}
+
+
+class Lightness:
+    """A metric as a user would write it: no baseline, a key that the pixel metrics have too."""
+
+    statement = "mean of all values"
+    columns = (Column("psnr", "lightness"),)
+
+    def measure(self, sample):
+        return {"psnr": float(sample.result.mean())}
+
+
+def test_metrics_of_one_key_stand_side_by_side_in_a_row(composite):
+    """The first keeps its keys plain, so that a run with one protocol reads as ever."""
+    chosen = MetricSet({"ihd256": PixelMetrics(size=256), "full": PixelMetrics(), "mine": Lightness()})
+    result = (composite.image * 0.5 + composite.real * 0.5).clamp(0, 1)
+    row = chosen.measure(Sample(composite, result, Description("", (), ())))
+    small = PixelMetrics(size=256).compare(result, composite.real, composite.mask)
+    full = PixelMetrics().compare(result, composite.real, composite.mask)
+    before = PixelMetrics().compare(composite.image, composite.real, composite.mask)
+    assert {key: row[key] for key in small} == small
+    assert {key: row[f"full_{key}"] for key in full} == full
+    assert row["composite_full_fmse"] == before["fmse"] != full["fmse"]
+    assert row["mine_psnr"] == pytest.approx(float(result.mean()))
+    assert "composite_mine_psnr" not in row
+    assert "composite_area" not in row
+    assert "composite_full_area" not in row
+
+
+def test_a_metric_cannot_take_the_runners_own_keys_and_measures_only_its_columns(composite):
+    class Other(Lightness):
+        columns = (Column("score", "score"), Column("seed", "seed"))
+
+        def measure(self, sample):
+            return {"score": 1.0, "other": 2.0}
+
+    chosen = MetricSet({"other": Other()})
+    assert [chosen.groups[0].key(column) for column in Other.columns] == ["other_score", "other_seed"]
+    with pytest.raises(InputError, match=r"metrics\.other measured other; expected .* columns score, seed"):
+        chosen.measure(Sample(composite, composite.image, Description("", (), ())))
+
+
+def test_every_metric_of_the_configuration_fulfils_the_protocol():
+    for metric in (PixelMetrics(), ClipScores(), Lightness()):
+        assert isinstance(metric, Metric)
+        keys = [column.key for column in metric.columns]
+        assert len(set(keys)) == len(keys)
+
+
+def test_columns_survive_the_record():
+    groups = MetricSet({"ihd256": PixelMetrics(size=256), "clip": ClipScores(), "full": PixelMetrics()}).groups
+    assert tuple(ColumnGroup.from_json(json.loads(json.dumps(group.to_json()))) for group in groups) == groups
+    assert [group.prefix for group in groups] == ["", "", "full_"]
+    keys = ordered_keys(groups, [{"new": 1}])
+    assert len(set(keys)) == len(keys)
+    assert keys[:6] == ["name", "source", "status", "config_hash", "seed", "psnr"]
+    assert keys[-2:] == ["error", "new"]
+    with pytest.raises(ValueError, match="expected direction 'higher'"):
+        Column("x", "x", is_main=True)

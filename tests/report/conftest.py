@@ -10,25 +10,19 @@ import pytest
 import torch
 
 from diffharmon import panels, results
-from diffharmon.panels import comparison
+from diffharmon.metrics import MetricSet, PixelMetrics
 
 SOURCES = ("HCOCO", "HFlickr")
-PROTOCOL: dict = {
-    "_target_": "diffharmon.metrics.MetricProtocol",
-    "name": "ihd256",
-    "size": 256,
-    "filter": "bicubic",
-    "threshold": 127 / 255,
-    "peak_range": "fixed",
-}
+METRICS = {"ihd256": PixelMetrics(size=256)}
+SETTINGS = {"ihd256": {"_target_": "diffharmon.metrics.pixel_metrics.PixelMetrics", "size": 256}}
 
 
-def row_of(index, gain, config="c0", samples=40):
+def row_of(index, gain, config_hash="c0", samples=40):
     before = 20.0 + index % 5
     return {
         "name": f"photo_{index}",
         "source": SOURCES[index % 2],
-        "config": config,
+        "config_hash": config_hash,
         "status": "ok",
         "seed": 0,
         "score": 0.5,
@@ -37,7 +31,6 @@ def row_of(index, gain, config="c0", samples=40):
         "seconds": 1.5,
         "unet_calls": samples // 2,
         "unet_samples": samples,
-        "protocol": "ihd256",
         "psnr": before + gain,
         "mse": 100 - gain,
         "fmse": 900 - 10 * gain,
@@ -56,9 +49,10 @@ def row_of(index, gain, config="c0", samples=40):
     }
 
 
-def run_of(folder, rows, overrides=(), name="study", pictures=True):
-    config = {"name": name, "seed": 0, "metrics": PROTOCOL}
-    results.write_json(folder / "run.json", {"config": config, "config_hash": "c0"})
+def run_of(folder, rows, overrides=(), name="study", pictures=True, metrics=METRICS):
+    config = {"name": name, "seed": 0, "metrics": SETTINGS}
+    columns = [group.to_json() for group in MetricSet(metrics).groups]
+    results.write_json(folder / "run.json", {"config": config, "config_hash": "c0", "columns": columns})
     (folder / ".hydra").mkdir()
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in overrides))
     for row in rows:
@@ -66,21 +60,26 @@ def run_of(folder, rows, overrides=(), name="study", pictures=True):
         if pictures and row["status"] == "ok":
             place = folder / results.safe_name(row["name"])
             place.mkdir(exist_ok=True)
-            (place / "comparison.png").write_bytes(strip())
+            for kind, data in toy_pictures().items():
+                (place / f"{kind}.jpg").write_bytes(data)
     return folder
 
 
 @cache
-def strip() -> bytes:
-    """The comparison strip of all toy images: a composite whose foreground is darkened, and what became of it."""
+def toy_pictures() -> dict[str, bytes]:
+    """Pictures of all toy images: a composite whose foreground is darkened, and what became of it."""
     rng = np.random.default_rng(0)
     real = torch.from_numpy(rng.random((3, 6, 8))).float().repeat_interleave(12, 1).repeat_interleave(12, 2)
     mask = torch.zeros(1, 72, 96)
     mask[:, 20:60, 30:70] = 1
+    pictures = {"composite": real * (1 - 0.6 * mask), "result": real * (1 - 0.2 * mask), "real": real}
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "comparison.png"
-        panels.write(path, comparison(real * (1 - 0.6 * mask), real * (1 - 0.2 * mask), mask, real))
-        return path.read_bytes()
+        path = Path(folder) / "picture.jpg"
+        made = {}
+        for kind, picture in pictures.items():
+            panels.write_small(path, picture)
+            made[kind] = path.read_bytes()
+        return made
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +89,7 @@ def sweep(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "sweep"
     weak = [row_of(i, float(g), "c0", 20) for i, g in enumerate(rng.normal(0, 1, 12))]
     strong = [row_of(i, float(g), "c1", 200) for i, g in enumerate(rng.normal(3, 0.5, 12))]
-    failed = {"source": "HCOCO", "config": "c2", "status": "error", "error": "InputError: </script> a|b_c & 50 %"}
+    failed = {"source": "HCOCO", "config_hash": "c2", "status": "error", "error": "InputError: </script> a|b_c & 50 %"}
     partial = [*strong[:10], *({"name": f"photo_{i}", **failed} for i in (10, 11))]
     shared = ("dataset=mini", "name=study")
     run_of(folder / "0", weak, (*shared, "structure=none"))

@@ -6,10 +6,13 @@ import statistics
 
 import pytest
 
+from diffharmon.columns import Column
 from diffharmon.errors import InputError
+from diffharmon.metrics import PixelMetrics
+from diffharmon.metrics.clip import ClipScores
 from diffharmon.report.command import main
-from diffharmon.report.content import clip_statement, make_content
-from diffharmon.report.gallery import cut
+from diffharmon.report.content import make_content
+from diffharmon.report.gallery import pictures_of
 from diffharmon.report.plots import linear
 from diffharmon.report.published import read_published
 from diffharmon.report.runs import collect, find_run
@@ -112,7 +115,7 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path, make_row, wr
 
 
 def test_a_finished_row_counts_before_a_failed_one_and_a_cut_line_not_at_all(tmp_path, make_row, write_run):
-    bad = {"name": "photo_0", "status": "error", "config": "c0", "error": "x"}
+    bad = {"name": "photo_0", "status": "error", "config_hash": "c0", "error": "x"}
     write_run(tmp_path / "run", [make_row(0, 1.0), bad, make_row(1, 1.0), make_row(1, 2.0)])
     with (tmp_path / "run" / "rows-rank0.jsonl").open("a") as file:
         file.write('{"name": "photo_2", "sta')
@@ -123,10 +126,56 @@ def test_a_finished_row_counts_before_a_failed_one_and_a_cut_line_not_at_all(tmp
 
 def test_protocols_never_share_a_table(tmp_path, make_row, write_run):
     write_run(tmp_path / "a", [make_row(0, 1.0)])
-    write_run(tmp_path / "b", [{**make_row(0, 2.0), "protocol": "full"}])
+    write_run(tmp_path / "b", [make_row(0, 2.0)], metrics={"full": PixelMetrics()})
     content = make_content(collect([tmp_path]))
-    assert [section.protocol for section in content.sections] == ["ihd256", "full"]
+    assert [section.metrics for section in content.sections] == [("ihd256",), ("full",)]
     assert all(len(section.runs) == 2 for section in content.sections), "each with its own unchanged composite"
+
+
+def test_several_protocols_of_one_run_get_a_table_each_and_join_the_runs_of_theirs(tmp_path, make_row, write_run):
+    """The numbers of ``full`` are plain in one run and prefixed in the other, and still stand side by side."""
+    both = {"ihd256": PixelMetrics(size=256), "full": PixelMetrics()}
+    rows = [{**make_row(i, 1.0), "full_psnr": 40.0 + i, "composite_full_psnr": 30.0} for i in range(3)]
+    write_run(tmp_path / "a", rows, ["method=a"], metrics=both)
+    alone = [{**make_row(i, 1.0), "psnr": 50.0 + i, "composite_psnr": 30.0} for i in range(3)]
+    write_run(tmp_path / "b", alone, ["method=b"], metrics={"full": PixelMetrics()})
+    small, full = make_content(collect([tmp_path])).sections
+    assert [run.label for run in small.runs] == ["unchanged composite", "method=a"]
+    assert [run.label for run in full.runs] == ["unchanged composite", "method=a", "method=b"]
+    means = {line.run: line.estimates["psnr"].mean for line in full.tables[0].lines}
+    assert means == {"unchanged composite": 30.0, "method=a": 41.0, "method=b": 51.0}
+    assert {line.run: line.comparisons["psnr"].gain.mean for line in full.tables[0].lines[1:]} == {
+        "method=a": 11.0,
+        "method=b": 21.0,
+    }
+    assert small.tables[0].lines[1].estimates["psnr"].mean < 40, "the other protocol's own number"
+
+
+def test_a_metric_of_ones_own_is_reported_by_its_columns(tmp_path, make_row, write_run, report):
+    class Distance:
+        statement = "of my own"
+        columns = (Column("distance", "Distance", "mm", "lower", decimals=1, has_baseline=True),)
+
+        def measure(self, sample):
+            return {"distance": 3.0}
+
+    rows = [{**make_row(i, 1.0), "distance": 3.0, "composite_distance": 5.0} for i in range(3)]
+    write_run(tmp_path / "a", rows, metrics={"own": Distance()})
+    texts = report(tmp_path)
+    assert "| run | images | Distance ↓ | score ↑ |" in texts["md"]
+    found = one(lines_of(texts["csv"]), group="All", run="study", metric="distance")
+    assert (found["mean"], found["gain"], found["metrics"]) == ("3.0", "2.0", "own")
+    assert "own: of my own" in texts["md"]
+
+
+def test_rows_without_recorded_columns_are_refused(tmp_path, make_row, write_run):
+    write_run(tmp_path / "a", [make_row(0, 1.0)])
+    (tmp_path / "a" / "run.json").write_text('{"config": {"metrics": {"name": "full"}}}')
+    with pytest.raises(InputError, match=r"a/run\.json: cannot be read as a record with columns .* run it again"):
+        collect([tmp_path])
+    (tmp_path / "a" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"rows but no run\.json"):
+        collect([tmp_path])
 
 
 @pytest.mark.parametrize(("second", "found"), [(30.0, ["30.0"]), (31.0, [])])
@@ -135,18 +184,11 @@ def test_the_composites_clip_score_is_shown_where_runs_agree_on_it(
 ):
     for name, before in (("a", 30.0), ("b", second)):
         rows = [{**make_row(i, 1.0), "clip_score": 33.0, "composite_clip_score": before} for i in range(3)]
-        write_run(tmp_path / name, rows, [f"describer={name}"])
+        write_run(tmp_path / name, rows, [f"describer={name}"], metrics={"clip": ClipScores()})
     lines = [line for line in lines_of(report(tmp_path)["csv"]) if line["group"] == "All"]
     shown = [line for line in lines if line["metric"] == "clip_score"]
     assert [line["mean"] for line in shown if line["run"] == "unchanged composite"] == found
     assert [line["mean"] for line in shown if "describer" in line["run"]] == ["33.0", "33.0"]
-
-
-def test_the_clip_is_named_with_what_it_sees():
-    settings = {"model": "/somewhere/of/mine/clip", "margin": 0.25, "context": True, "template": "{}"}
-    assert clip_statement(settings) == "; CLIP clip, object with a margin of 0.25, surroundings screened, prompt '{}'"
-    assert "whole frame" in clip_statement({**settings, "margin": None})
-    assert clip_statement(None) == ""
 
 
 def test_a_result_equal_to_the_truth_has_an_infinite_mean_and_no_part_in_the_gain(
@@ -162,13 +204,13 @@ def test_a_result_equal_to_the_truth_has_an_infinite_mean_and_no_part_in_the_gai
 
 
 def test_runs_without_ground_truth_report_their_score(tmp_path, make_row, write_run, report):
-    keys = ("name", "source", "config", "status", "score", "reason", "seconds", "unet_samples")
+    keys = ("name", "source", "config_hash", "status", "score", "reason", "seconds", "unet_samples")
     write_run(
         tmp_path / "a", [{k: v for k, v in make_row(i, 0.0).items() if k in keys} for i in range(3)], pictures=False
     )
     texts = report(tmp_path / "a")
     assert one(lines_of(texts["csv"]), metric="score", group="All")["mean"] == "0.5"
-    assert "Without ground truth" in texts["md"]
+    assert "Score alone" in texts["md"]
 
 
 def test_published_lines_stand_beside_ours_of_the_same_subset_and_resolution_only(sweep, published, report):
@@ -235,7 +277,7 @@ def test_a_missing_folder_and_a_broken_record_are_named(tmp_path, own_sweep):
     with pytest.raises(InputError, match="no such folder"):
         collect([tmp_path / "missing"])
     (own_sweep / "1" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"1/run\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"1/run\.json: cannot be read as a record"):
         collect([own_sweep])
 
 
@@ -261,18 +303,14 @@ def test_latex_is_balanced_and_escaped(sweep, published, report):
         assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
 
 
-def test_pictures_are_cut_out_of_the_comparison_strip_as_they_were_laid_into_it(sweep):
-    titles = ["composite", "result", "real", "mask", "difference"]
-    parts = cut(sweep / "0" / "photo_0" / "comparison.png", titles)
-    assert len({part.size for part in parts.values()}) == 1
-    width, height = parts["mask"].size
-    assert parts["mask"].getpixel((width // 2, height // 2)) == (255, 255, 255)
-    assert parts["mask"].getpixel((2, 2)) == (0, 0, 0)
-    ratio = (
-        parts["composite"].getpixel((width // 2, height // 2))[0] / parts["real"].getpixel((width // 2, height // 2))[0]
-    )
-    assert ratio == pytest.approx(0.4, abs=0.02), "the composite is the real photo with its foreground at 0.4"
-    assert cut(sweep / "0" / "photo_0" / "comparison.png", titles[:3]) is None
+def test_pictures_of_a_run_are_read_and_a_run_without_has_none(sweep):
+    first, _, without = collect([sweep]).runs
+    parts = pictures_of(first, "photo_0")
+    assert set(parts) == {"composite", "result", "real"}
+    width, height = parts["real"].size
+    middle = {kind: sum(picture.getpixel((width // 2, height // 2))) for kind, picture in parts.items()}
+    assert middle["composite"] / middle["real"] == pytest.approx(0.4, abs=0.03), "its foreground is at 0.4"
+    assert pictures_of(without, "photo_0") is None
 
 
 def test_axes_cover_the_values_with_round_ticks():

@@ -1,19 +1,17 @@
-"""What a run leaves on disk: one folder an image, one row an image, one record a run."""
+"""What a run leaves on disk: a folder an image (``outcome``), a row an image, a record a run; read without torch."""
 
 import hashlib
 import json
 import os
 import platform
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from diffharmon import images, panels
+from diffharmon.columns import ColumnGroup
 from diffharmon.errors import InputError
-from diffharmon.types import Composite, Cost, Outcome
+from diffharmon.files import write_text
 
 PACKAGES = (
     "diffharmon",
@@ -58,17 +56,25 @@ def safe_name(name: str) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
-def copy_file(source: Path, path: Path) -> None:
-    """Copy a file so that the copy appears complete or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.copyfile(source, partial)
-    os.replace(partial, path)
+def read_columns(folder: Path) -> tuple[ColumnGroup, ...]:
+    """Read the columns of a run's metrics from its record; none where there is no record yet.
+
+    Raises:
+        InputError: The record holds no columns, as those of versions before 0.2, or cannot be read.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(ColumnGroup.from_json(group) for group in json.loads(path.read_text(encoding="utf-8"))["columns"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a record with columns ({error!r}); expected the record that this "
+            "version of diffharmon writes: run it again, or use the version that wrote it"
+        ) from error
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
@@ -103,13 +109,18 @@ def finished_names(folder: Path, digest: str) -> set[str]:
         InputError: The folder holds rows of another config, which must not be mixed.
     """
     rows = read_rows(folder)
-    others = {row["config"] for row in rows} - {digest}
+    others = {digest_of(row) for row in rows} - {digest}
     if others:
         raise InputError(
             f"{folder} holds results of another configuration ({', '.join(sorted(others))}), this one is {digest}; "
             "expected a new hydra.run.dir, or the former configuration"
         )
     return {row["name"] for row in rows if row["status"] == "ok"}
+
+
+def digest_of(row: Mapping[str, Any]) -> str:
+    """Return the config hash of a row; rows of earlier versions call it ``config``."""
+    return str(row.get("config_hash", row.get("config", "unknown")))
 
 
 def newest_rows(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -127,50 +138,3 @@ def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     shared = set.intersection(*(set(row) for row in good)) if good else set()
     numbers = {key for key in shared if all(isinstance(row[key], (int, float)) for row in good)}
     return {key: sum(row[key] for row in good) / len(good) for key in sorted(numbers)}
-
-
-def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: Mapping[str, Any]) -> None:
-    """Write everything about one image into ``folder``: result, iterations, comparison, attention maps, record."""
-    best = outcome.best
-    same_size = best.image.shape == composite.image.shape
-    alpha = composite.alpha if same_size else None
-    images.write_image(folder / "harmonized.png", best.image, alpha, composite.profile)
-    for attempt in outcome.attempts:
-        if attempt.iteration >= 0:
-            path = folder / f"iteration_{attempt.iteration:02d}.png"
-            if attempt.image is best.image:  # Compressing it a second time would give the same bytes.
-                copy_file(folder / "harmonized.png", path)
-            else:
-                images.write_image(path, attempt.image, alpha, composite.profile)
-    strip = panels.comparison(composite.image, best.image, composite.mask, composite.real)
-    panels.write(folder / "comparison.png", strip)
-    if best.words:
-        panels.write(folder / "attention.png", panels.attention_strip(composite.image, best.words))
-    write_json(folder / "record.json", {**record, **outcome_record(outcome)})
-
-
-def outcome_record(outcome: Outcome) -> dict[str, Any]:
-    """The part of an image's record that comes from what the method did."""
-    return {
-        "reason": outcome.reason,
-        "best_iteration": outcome.best.iteration,
-        "attempts": [
-            {
-                "iteration": attempt.iteration,
-                "score": attempt.score.value,
-                "terms": dict(attempt.score.terms),
-                "object": attempt.description.object,
-                "foreground": attempt.description.foreground,
-                "background": attempt.description.background,
-                "describer": attempt.description.describer,
-            }
-            for attempt in outcome.attempts
-        ],
-        "costs": {stage: asdict(cost) for stage, cost in outcome.costs.items()},
-        "total": asdict(total_cost(outcome.costs.values())),
-    }
-
-
-def total_cost(costs: Iterable[Cost]) -> Cost:
-    """Add costs up."""
-    return sum(costs, Cost())

@@ -1,20 +1,17 @@
-"""How images are prepared before they are measured: what a table has to state."""
+"""Metrics with ground truth, under an evaluation protocol: how images are prepared before they are compared."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
-from diffharmon.errors import InputError
+from diffharmon.columns import Column
+from diffharmon.errors import ConfigError, InputError
 from diffharmon.images import Filter, from_uint8, resize, to_uint8
 from diffharmon.metrics.pixels import (
     PEAK,
     Image,
-    Mask,
     PeakRange,
     colour_difference,
     decibel,
@@ -24,40 +21,72 @@ from diffharmon.metrics.pixels import (
     squared_error,
     ssim_map,
 )
+from diffharmon.protocols import Sample
 
-NAMES = ("mse", "psnr", "fmse", "fpsnr", "ssim", "fssim", "background_mse", "ciede2000", "fciede2000", "area")
+_PEAKS = {"fixed": "255", "prediction": "range of the prediction", "target": "maximum of the target"}
+
+
+def _error(key: str, title: str, in_tables: bool = True) -> Column:
+    return Column(key, title, direction="lower", has_baseline=True, in_tables=in_tables)
 
 
 @dataclass(frozen=True)
-class MetricProtocol:
-    """How images are brought to what is measured; a table must state it.
+class PixelMetrics:
+    """Compares a result with the ground truth; a leading f in a column's key stands for the foreground.
 
     Attributes:
-        name: What the table calls it.
         size: Side of the square that output, ground truth and mask are resized to; None measures at full size.
         filter: PIL's antialiased filter of that resize, on 8 bits.
         threshold: Mask values above it are foreground; None keeps the soft mask, as iDIH's and DCCF's code does.
         peak_range: Peak of PSNR; other than ``fixed`` only to compare with published numbers.
         paste_background: Replace the background by the ground truth's first, as RainNet's, HDNet's and DiffHarmony's
             code does; it hides errors that a method makes in the background.
+
+    Raises:
+        ConfigError: ``size`` is smaller than the window of SSIM.
     """
 
-    name: str
     size: int | None = None
     filter: Filter = "bicubic"
     threshold: float | None = 127 / 255
     peak_range: PeakRange = "fixed"
     paste_background: bool = False
 
-    def __str__(self) -> str:
-        """Say everything that a reader needs to compare numbers."""
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("psnr", "PSNR", "dB", "higher", has_baseline=True),
+        _error("mse", "MSE"),
+        _error("fmse", "fMSE"),
+        Column("fpsnr", "fPSNR", "dB", "higher", has_baseline=True, is_main=True),
+        Column("ssim", "SSIM", direction="higher", decimals=4, has_baseline=True),
+        Column("fssim", "fSSIM", direction="higher", decimals=4, has_baseline=True),
+        _error("background_mse", "background MSE", in_tables=False),
+        _error("ciede2000", "CIEDE2000", in_tables=False),
+        _error("fciede2000", "fCIEDE2000"),
+        Column("area", "foreground's share of the frame", decimals=4, in_tables=False),
+    )
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 11:
+            raise ConfigError(f"metrics: size is {self.size}, expected at least 11 pixels, SSIM's window, or null")
+
+    @property
+    def statement(self) -> str:
+        """Everything that a reader needs to compare numbers."""
         side = "full size" if self.size is None else f"{self.size} x {self.size} (PIL {self.filter})"
         mask = "soft mask" if self.threshold is None else f"mask > {self.threshold * 255:g}"
-        peak = {"fixed": "255", "prediction": "range of the prediction", "target": "maximum of the target"}
-        parts = [side, "rounded to 8 bits", mask, f"PSNR peak {peak[self.peak_range]}", "SSIM 11 x 11 sigma 1.5"]
+        parts = [side, "rounded to 8 bits", mask, f"PSNR peak {_PEAKS[self.peak_range]}", "SSIM 11 x 11 sigma 1.5"]
         if self.paste_background:
             parts.append("ground-truth background")
-        return f"{self.name}: {', '.join(parts)}"
+        return ", ".join(parts)
+
+    def measure(self, sample: Sample) -> dict[str, float]:
+        """Measure a result by all ``columns``; nothing without ground truth.
+
+        Raises:
+            InputError: Sizes differ, or the mask is empty or covers the frame.
+        """
+        composite = sample.composite
+        return {} if composite.real is None else self.compare(sample.result, composite.real, composite.mask)
 
     def prepare(
         self, output: Image, real: Float[Tensor, "3 y x"], mask: Float[Tensor, "1 v u"]
@@ -79,11 +108,8 @@ class MetricProtocol:
             output = mask * output + (1 - mask) * real
         return output, real, mask
 
-    def measure(self, output: Image, real: Float[Tensor, "3 y x"], mask: Float[Tensor, "1 v u"]) -> dict[str, float]:
-        """Measure one image by all of ``NAMES``; ``area`` is the foreground's share of the frame.
-
-        A leading f stands for the foreground; the other values are over the whole frame.
-        """
+    def compare(self, output: Image, real: Float[Tensor, "3 y x"], mask: Float[Tensor, "1 v u"]) -> dict[str, float]:
+        """Compare an image with its ground truth; values by the keys of ``columns``."""
         output, real, mask = self.prepare(output, real, mask)
         errors, similarity = squared_error(output, real), ssim_map(output, real)
         colours = colour_difference(output, real)
@@ -100,49 +126,3 @@ class MetricProtocol:
             "fciede2000": masked_mean(colours, mask, "foreground"),
             "area": float(mask.double().mean()),
         }
-
-
-PROTOCOLS: Mapping[str, MetricProtocol] = {
-    "ihd256": MetricProtocol("ihd256", size=256),
-    "full": MetricProtocol("full"),
-}
-
-
-def protocol(name: str, **options: Any) -> MetricProtocol:
-    """Return the protocol ``ihd256`` or ``full``, with legacy options of ``MetricProtocol``, which its name then tells.
-
-    Raises:
-        InputError: For an unknown name.
-    """
-    if name not in PROTOCOLS:
-        raise InputError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
-    label = ",".join((name, *(f"{key}={value}" for key, value in options.items())))
-    return replace(PROTOCOLS[name], name=label, **options)
-
-
-class HarmonizationMetrics(Metric):
-    """Means over images of all of ``NAMES``; sums are added up over processes.
-
-    Args:
-        protocol: How images are prepared.
-    """
-
-    full_state_update = False
-    totals: Tensor
-    count: Tensor
-
-    def __init__(self, protocol: MetricProtocol, **options: Any) -> None:
-        super().__init__(**options)
-        self.protocol = protocol
-        self.add_state("totals", torch.zeros(len(NAMES), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, output: Image, real: Image, mask: Mask) -> None:
-        """Measure one image."""
-        values = self.protocol.measure(output, real, mask)
-        self.totals += torch.tensor([values[name] for name in NAMES], dtype=torch.float64, device=self.totals.device)
-        self.count += 1
-
-    def compute(self) -> dict[str, Tensor]:
-        """Return the means over images by name."""
-        return dict(zip(NAMES, self.totals / self.count, strict=True))
