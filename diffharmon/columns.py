@@ -1,5 +1,6 @@
 """What each number of a row is: recorded with every run, so that loggers and reports need no list of their own."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -92,6 +93,15 @@ RUN = ColumnGroup(
     ),
 )
 """The numbers that the runner itself adds to a row: the evaluator's score and what the image cost."""
+
+
+def format_number(value: float, decimals: int, sign: bool = False) -> str:
+    """Format a number for a table; an infinite one as ∞, NaN as a dash."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:{'+' if sign else ''}.{decimals}f}"
 
 
 def group_columns(metrics: Mapping[str, tuple[str, Sequence[Column]]]) -> tuple[ColumnGroup, ...]:

@@ -7,7 +7,6 @@ second call asks only for what is missing. All descriptions are also written as 
 import json
 import logging
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,11 +16,10 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from diffharmon.command import run_hydra_job
 from diffharmon.errors import ConfigError, DescriberError, DiffharmonError
 from diffharmon.files import write_text
 from diffharmon.protocols import Dataset, Describer
@@ -140,26 +138,8 @@ def job(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one clear line and exit code 2.
-
-    ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
-    """
-    from diffharmon.config import explain, prepare_overrides
-
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
-        return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line below is ours.
-    try:
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
-    except (DiffharmonError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {str(explain(error)) or error.__cause__}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; what was described is stored, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    """Run the command; see `diffharmon.command.run_hydra_job` for how it ends."""
+    run_hydra_job(job, "interrupted; what was described is stored, the same command continues")
 
 
 if __name__ == "__main__":

@@ -143,14 +143,8 @@ class ResultWriter(BasePredictionWriter):
         folder: The run's folder.
         record: What every image's record begins with: config, versions, seed.
         digest: The config's hash, in every row.
-<<<<<<< HEAD
-        protocol: How a result is compared with the ground truth, where there is one.
-        clip: How a result is compared with the words it was given; None leaves that out.
-        loggers: Each gets every finished image.
-=======
         metrics: What a result is measured by.
-        logger: Gets every image, where there is one.
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+        loggers: Each gets every finished image.
     """
 
     def __init__(
@@ -158,27 +152,15 @@ class ResultWriter(BasePredictionWriter):
         folder: Path,
         record: Mapping[str, Any],
         digest: str,
-<<<<<<< HEAD
-        protocol: MetricProtocol,
-        clip: ClipScores | None,
-        loggers: Sequence[Logger] = (),
-=======
         metrics: MetricSet,
-        logger: Logger | None,
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+        loggers: Sequence[Logger] = (),
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
         self.record = dict(record)
         self.digest = digest
-<<<<<<< HEAD
-        self.protocol = protocol
-        self.clip = clip
-        self.loggers = tuple(loggers)
-=======
         self.metrics = metrics
-        self.logger = logger
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+        self.loggers = tuple(loggers)
         self.background = ThreadPoolExecutor(1, "write")
         self.unwritten: Future[None] | None = None
 

@@ -1,23 +1,24 @@
 """The ``diffharmon`` command: compose, validate, build, harmonize, say what came out."""
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from diffharmon.columns import ColumnGroup, main_column
+from diffharmon.command import run_hydra_job, stop, wants_full_errors
 from diffharmon.errors import ConfigError, DiffharmonError, InputError
-from diffharmon.evaluator.policy import LEFT_ALONE
+from diffharmon.results import read_columns
+from diffharmon.results.summary import mean_table
+from diffharmon.results.versions import version_line, versions
 
 log = logging.getLogger(__name__)
 
@@ -66,25 +67,14 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     pending = [index for index in range(len(dataset)) if dataset.name(index) not in done]
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is said before a model loads.
-    record = {"config": resolved, "config_hash": digest, "versions": results.versions(), "seed": config.seed}
-<<<<<<< HEAD
-    results.write_json(folder / "run.json", record)
+    record = {"config": resolved, "config_hash": digest, "versions": versions(), "seed": config.seed}
     first = getattr(rank_zero_only, "rank", 0) in (0, None)
     with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
         if pending:
-            clip = build(config.clip_score) if config.clip_score else None
-            writer = ResultWriter(folder, record, digest, build(config.metrics), clip, loggers)
-=======
-    wanted = config.logger and getattr(rank_zero_only, "rank", 0) in (0, None)
-    logger = build(config.logger, _partial_=True)(folder=folder, config=resolved) if wanted else None
-    failed = True
-    try:
-        if pending:
-            metrics = MetricSet({name: build(node) for name, node in (config.get("metrics") or {}).items()})
+            metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
             columns = [group.to_json() for group in metrics.groups]
             results.write_json(folder / "run.json", {**record, "columns": columns})
-            writer = ResultWriter(folder, record, digest, metrics, logger)
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+            writer = ResultWriter(folder, record, digest, metrics, loggers)
             trainer = build_trainer(config, writer)
             loader = DataLoader(PendingDataset(dataset, pending), batch_size=1, collate_fn=unbatch)
             trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
@@ -95,12 +85,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         means = results.means(rows)
         for logger in loggers:
             logger.summary(rows, means)
-<<<<<<< HEAD
-        tell(rows, means, folder)
-=======
-        log_summary(rows, means, folder)
-        failed = False
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+        log_summary(rows, results.read_columns(folder), folder)
         return means
 
 
@@ -140,35 +125,45 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
         raise ConfigError(f"trainer: {error}") from error
 
 
-def log_summary(rows: Sequence[Mapping[str, Any]], means: Mapping[str, float], folder: Path) -> None:
-    """Print what came out.
+def log_summary(rows: Sequence[Mapping[str, Any]], groups: Sequence[ColumnGroup], folder: Path) -> None:
+    """Log the first images, the means with the gain over the composites, and where everything lies.
 
     Raises:
         InputError: Some images failed, with the first reason.
     """
     good, bad = ([row for row in rows if (row["status"] == "ok") == wanted] for wanted in (True, False))
     for row in good[:20]:
-        log.info(describe_row(row))
-    if len(good) > 1:
-        log.info("mean over %d images: %s", len(good), describe_row({"name": "", **means}))
+        log.info(describe_row(row, groups))
+    if good:
+        log.info("%s", mean_table(good, groups))
     log.info("results: %s", folder)
     if bad:
         first = f"the first, {bad[0]['name']}: {bad[0]['error']}" if len(rows) > 1 else bad[0]["error"]
         raise InputError(f"{len(bad)} of {len(rows)} images failed; {first}" if len(rows) > 1 else first)
 
 
-def describe_row(row: Mapping[str, Any]) -> str:
-    """One line about one image."""
-    parts = [str(row["name"])] if row["name"] else []
-    for metric in ("psnr", "fpsnr"):
-        if metric in row:
-            label = {"psnr": "PSNR", "fpsnr": "fPSNR"}[metric]
-            parts.append(f"{label} {row[f'composite_{metric}']:.2f} -> {row[metric]:.2f} dB")
+def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
+    """Return one line about one image: its main number before and after, its score and its cost."""
+    from diffharmon.evaluator.policy import LEFT_ALONE
+
+    parts = [str(row["name"])]
+    main = main_column(groups)
+    if main is not None and main[0].key(main[1]) in row:
+        group, column = main
+        before, after = (row[key] for key in (group.baseline_key(column), group.key(column)))
+        parts.append(f"{column.title} {before:.{column.decimals}f} -> {after:.{column.decimals}f} {column.unit}")
     parts.append(f"score {row['score']:.3f}")
     if str(row.get("reason", "")).startswith(LEFT_ALONE):
         parts.append("left alone as harmonious (evaluator=none always changes)")
     parts.append(f"{row['seconds']:.1f} s, {row['unet_calls']:.0f} UNet calls")
     return ", ".join(parts)
+
+
+def objective(means: Mapping[str, float], groups: Sequence[ColumnGroup]) -> float | None:
+    """Return what a sweeper maximizes: the first metric's main number, else the evaluator's score."""
+    main = main_column(groups)
+    fallback = means.get("score")
+    return fallback if main is None else means.get(main[0].key(main[1]), fallback)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://diffharmon.conf", config_name="config")
@@ -178,51 +173,25 @@ def job(config: DictConfig) -> float | None:
 
     if wants_full_errors():
         logging.getLogger("diffharmon").setLevel(logging.DEBUG)
+    folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         config = prepare(config, HydraConfig.get().runtime.choices)
         quiet_libraries()
-        means = execute(config, Path(HydraConfig.get().runtime.output_dir))
+        means = execute(config, folder)
     except DiffharmonError as error:
         # Hydra would put a line of its own before ours. In a sweep it has to see the error, to count the job as failed.
         if HydraConfig.get().mode == RunMode.MULTIRUN or wants_full_errors():
             raise
         stop(error)
-    return means.get("fpsnr", means.get("score"))
-
-
-def wants_full_errors() -> bool:
-    """Tell whether the user asked for tracebacks; ``main`` notes it before it takes Hydra's own printing away."""
-    return os.environ.get("DIFFHARMON_FULL_ERROR") == "1"
-
-
-def stop(error: Exception) -> NoReturn:
-    """Say an error in one line and end with exit code 2."""
-    # Hydra leaves the message of some errors to their cause.
-    print(f"error: {str(error) or error.__cause__}", file=sys.stderr)
-    sys.exit(2)
+    return objective(means, read_columns(folder))
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one clear line and exit code 2.
-
-    ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead.
-    """
-    from diffharmon.config import explain, prepare_overrides
-
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        os.environ["DIFFHARMON_FULL_ERROR"] = "1"
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
+    """Run the command; see `diffharmon.command.run_hydra_job` for how it ends."""
+    if "--version" in sys.argv[1:]:
+        print(version_line())
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
-    try:
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
-    except (DiffharmonError, HydraException, OmegaConfBaseException) as error:
-        stop(explain(error))
-    except KeyboardInterrupt:
-        print("interrupted; finished images are kept, run the same hydra.run.dir again to go on", file=sys.stderr)
-        sys.exit(130)
+    run_hydra_job(job, "interrupted; finished images are kept, run the same hydra.run.dir again to go on")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import argparse
 import sys
 from collections import Counter
 
+from diffharmon.command import exit_codes
 from diffharmon.dataset.check import SPLITS, check
 from diffharmon.dataset.iharmony4 import SUBSETS
-from diffharmon.errors import InputError
 
 
 def main() -> int:
@@ -28,15 +28,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=4)
     options = parser.parse_args()
     kinds: Counter[str] = Counter()
-    try:
+    with exit_codes():
         for problem in check(
             options.root, options.subset, options.split, not options.sample, not options.headers, options.threads
         ):
             kinds[problem.kind] += 1
             print(f"{problem.place}: {problem.kind}: {problem.text}", flush=True)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     if not kinds:
         print("nothing is wrong")
         return 0

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from diffharmon.errors import DiffharmonError
+from diffharmon.command import exit_codes
 from diffharmon.parity.check import check
 from diffharmon.run import quiet_libraries
 
@@ -23,11 +23,8 @@ def main() -> int:
     parser.add_argument("case", nargs="*", help="names of cases; all by default")
     arguments = parser.parse_args()
     quiet_libraries()
-    try:
+    with exit_codes():
         table, passed = check(arguments.pipeline, arguments.cases, arguments.case, arguments.pidinet)
-    except DiffharmonError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(table)
     return 0 if passed else 1
 

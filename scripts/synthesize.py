@@ -10,9 +10,9 @@ Run them with `dataset=iharmony4 dataset.root=OUTPUT`, and with the true words b
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
+from diffharmon.command import exit_codes
 from diffharmon.dataset.mini import Mini
 from diffharmon.dataset.synthetic import Synthetic
 from diffharmon.errors import InputError
@@ -29,15 +29,14 @@ def write(dataset: Mini | Synthetic, folder: Path) -> int:
         raise InputError(f"{folder} holds triples already, expected a new folder")
     words, names = [], []
     for index in range(len(dataset)):
-        composite, said = dataset[index], dataset.description(index)
+        composite, description = dataset[index], dataset.description(index)
         image, number, _ = composite.name.rsplit("_", 2)
         write_image(folder / "composite_images" / f"{composite.name}.png", composite.image)
         write_image(folder / "masks" / f"{image}_{number}.png", composite.mask)
         if composite.real is not None:
             write_image(folder / "real_images" / f"{image}.png", composite.real)
         names.append(f"{composite.name}.png")
-        row = {"name": composite.name, "object": said.object}
-        words.append(json.dumps({**row, "foreground": said.foreground, "background": said.background}))
+        words.append(json.dumps({"name": composite.name, **description.row()}))
     (folder / f"{folder.resolve().name}_test.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     (folder / "words.jsonl").write_text("\n".join(words) + "\n", encoding="utf-8")
     return len(names)
@@ -55,12 +54,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.mini == (options.photos is not None):
         parser.error("expected either --mini or --photos")
-    try:
+    with exit_codes():
         dataset = Mini() if options.mini else Synthetic(options.photos, options.masks, options.count, options.seed)
         print(f"{write(dataset, options.output)} triples in {options.output}")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -107,11 +107,8 @@ class Watching(Logger):
 @pytest.fixture
 def writing(composite, tmp_path):
     """A writer that logs to ``Watching``, its Lightning arguments, and what gives it an image of a name."""
-<<<<<<< HEAD
-    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricProtocol("full"), None, [Watching(tmp_path)])
-=======
-    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", MetricSet({"full": PixelMetrics()}), Watching(tmp_path))
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
+    metrics = MetricSet({"full": PixelMetrics()})
+    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", metrics, [Watching(tmp_path)])
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     module = HarmonizeModule(Untouched())
 

@@ -3,14 +3,9 @@
 import pytest
 
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
-<<<<<<< HEAD
-RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "clip_score=none", "backbone.steps=3", "name=processes")
+RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "backbone.steps=3", "name=processes")
 ATTENTION = "[cross_attention,self_attention,anchor]"
 JOBS = f"structure={ATTENTION},[]"
-=======
-RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "backbone.steps=3", "name=processes")
-JOBS = "structure=anchor,none"
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
 
@@ -20,7 +15,7 @@ def shares(folder):
 
 
 def test_two_processes_give_the_rows_of_one_baseline(tmp_path, run_command, call_command, rows_of):
-    baseline = ("dataset=mini", "dataset.limit=3", "method=reinhard", "clip_score=none")
+    baseline = ("dataset=mini", "dataset.limit=3", "method=reinhard", "metrics=[full]")
     one, two = tmp_path / "one", tmp_path / "two"
     assert call_command(one, *baseline, "trainer=cpu").returncode == 0
     done = run_command(two, *baseline, *TWO_PROCESSES)

@@ -27,7 +27,7 @@ SWEEP = (
 )
 JOBS = 12
 # No model: what is tested is the run around it.
-BASELINE = ("dataset=mini", "dataset.limit=12", "method=reinhard", "clip_score=none", "trainer=cpu")
+BASELINE = ("dataset=mini", "dataset.limit=12", "method=reinhard", "metrics=[full]", "trainer=cpu")
 
 
 def kill_when(process, reached):

@@ -272,5 +272,5 @@ def test_the_configuration_hash_ignores_what_changes_no_result():
 
 def test_a_composite_left_alone_is_said_to_be():
     row = {"name": "a", "score": 0.7, "seconds": 0.3, "unet_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
-    assert "left alone as harmonious (evaluator=none" in run.describe_row(row)
-    assert "left alone" not in run.describe_row({**row, "reason": "all 1 iterations done"})
+    assert "left alone as harmonious (evaluator=none" in run.describe_row(row, ())
+    assert "left alone" not in run.describe_row({**row, "reason": "all 1 iterations done"}, ())

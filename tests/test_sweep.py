@@ -9,12 +9,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 
-<<<<<<< HEAD
 from diffharmon import images
-from diffharmon.config import ASSET_FOLDER
-=======
 from diffharmon.files import ASSETS
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
 from diffharmon.report.runs import collect
 
 # Jobs 0 and 1 fail when their model is loaded, after the logger has begun; jobs 2 and 3 must not notice.
@@ -24,15 +20,9 @@ SWEEP = (
     "name=study",
     "evaluator=none",
     "trainer=cpu",
-<<<<<<< HEAD
     "logger=[wandb,csv]",
     "logger.wandb.save_images=false",
-    f"backbone.path=/no/such/model,{ASSET_FOLDER / 'tiny'}",
-=======
-    "logger=wandb_csv",
-    "logger.loggers.wandb.save_images=false",
     f"backbone.path=/no/such/model,{ASSETS / 'tiny'}",
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
     "backbone.steps=2,3",
 )
 LAUNCHERS = {
@@ -55,7 +45,7 @@ def basic(tmp_path_factory, run_command):
     return folder, run_command(folder, *SWEEP)
 
 
-BASELINE = ("-m", "clip_score=none", "trainer=cpu", "logger=csv")
+BASELINE = ("-m", "metrics=[full]", "trainer=cpu", "logger=csv")
 
 
 def test_each_of_two_jobs_has_a_run_of_its_own(tmp_path, call_command, jobs_of):

@@ -9,7 +9,6 @@ from diffharmon.config.choices import explain as explain
 from diffharmon.config.choices import prepare_overrides as prepare_overrides
 from diffharmon.config.composing import composed as composed
 from diffharmon.config.composing import prepare as prepare
-from diffharmon.config.folders import ASSET_FOLDER as ASSET_FOLDER
 from diffharmon.config.folders import CONFIG_FOLDER as CONFIG_FOLDER
 from diffharmon.config.folders import register_resolvers as register_resolvers
 from diffharmon.config.validation import components as components

@@ -13,7 +13,7 @@ from diffharmon.errors import ConfigError
 
 GROUPS = frozenset(path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir())
 # Groups of which any number of parts is chosen, as a list.
-MULTIPLE = ("structure", "embedding", "logger")
+MULTIPLE = ("structure", "embedding", "metrics", "logger")
 # Choices of these groups before they became lists, and the same choice now.
 FORMER_CHOICES = {
     "structure": {
@@ -25,6 +25,7 @@ FORMER_CHOICES = {
         "paper": "[cross_attention,self_attention,sobel,pidinet]",
     },
     "embedding": {"none": "[]", "text": "[text_refine]", "paper": "[text_refine,null_text]"},
+    "metrics": {"full": "[full,clip]", "ihd256": "[ihd256,clip]"},
     "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from diffharmon.files import ASSETS
+
 CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
-ASSET_FOLDER = Path(str(files("diffharmon"))) / "assets"
 
 
 def register_resolvers() -> None:
     """Register the ``asset`` resolver; once a job, since a launcher's worker inherits its parent's resolvers."""
-    OmegaConf.register_new_resolver("asset", lambda name: str(ASSET_FOLDER / name), replace=True)
+    OmegaConf.register_new_resolver("asset", lambda name: str(ASSETS / name), replace=True)
 
 
 register_resolvers()

@@ -14,22 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from diffharmon.config.choices import MULTIPLE
 from diffharmon.errors import ConfigError
-from diffharmon.files import ASSETS
 
 PRIMITIVES = (int, float, bool, str)
 PACKAGES = ("diffharmon.", "lightning.")
-<<<<<<< HEAD:diffharmon/config/validation.py
-=======
-CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf ``${asset:...}``; once a job, since a launcher's worker takes over its parent's resolvers."""
-    OmegaConf.register_new_resolver("asset", lambda name: str(ASSETS / name), replace=True)
-
-
-register_resolvers()
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row):diffharmon/config.py
 
 
 def load_target(target: str, key: str) -> Any:

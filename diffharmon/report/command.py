@@ -1,11 +1,10 @@
 """The ``diffharmon-report`` command."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffharmon.errors import DiffharmonError
+from diffharmon.command import exit_codes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +32,7 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     from diffharmon.report.content import make_content
     from diffharmon.report.published import read_published
     from diffharmon.report.runs import collect
+    from diffharmon.report.terminal import table
 
     published = read_published(options.published) if options.published else []
     content = make_content(collect(options.paths), options.baseline, published, options.seed)
@@ -47,6 +47,9 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     for name, value in written.items():
         (folder / name).write_text(value, encoding="utf-8")
     print(page.summary(content))
+    for section in content.sections:
+        print(f"\n{table(section.runs, section.title)}")
+    print()
     return [folder / name for name in written]
 
 
@@ -56,12 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = made.parse_args(arguments)
     if options.gallery < 0:
         made.error(f"--gallery: expected 0 or more, got {options.gallery}")
-    try:
+    with exit_codes(OSError):
         for path in write_report(options):
             print(path)
-    except (DiffharmonError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

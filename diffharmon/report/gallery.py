@@ -10,8 +10,9 @@ from PIL import Image
 from diffharmon.columns import Column
 from diffharmon.report.content import Content, Section
 from diffharmon.report.runs import Run
-from diffharmon.report.tables import gains, is_number, main_column
+from diffharmon.report.tables import gains, main_column
 from diffharmon.results import safe_name
+from diffharmon.results.summary import is_number
 
 LONGEST_SIDE = 384
 QUALITY = 82

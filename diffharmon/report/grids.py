@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffharmon.columns import Column
+from diffharmon.columns import Column, format_number
 from diffharmon.report.content import Content, Section
 from diffharmon.report.published import VALUES, Published
 from diffharmon.report.runs import Run
 from diffharmon.report.statistics import Comparison, Estimate
 from diffharmon.report.tables import Table
 from diffharmon.results import digest_of
+from diffharmon.results.summary import ARROWS, mean_of
 
 GAIN_NOTE = (
     "Paired over images, positive where the run is better; 95 % bootstrap interval; "
@@ -26,6 +27,20 @@ class Cell:
     text: str
     value: float = math.nan
     best: bool = False
+
+    @property
+    def sort_key(self) -> str | None:
+        """The number as a page sorts by it; None for a text."""
+        if math.isinf(self.value):
+            return "Infinity" if self.value > 0 else "-Infinity"
+        return None if math.isnan(self.value) else f"{self.value:.10g}"
+
+    @property
+    def parts(self) -> list[str]:
+        """The number, its interval (which may be empty) and the details after semicolons."""
+        head, *details = self.text.split("; ")
+        mean, bracket, interval = head.partition(" [")
+        return [mean, bracket.strip() + interval, *details]
 
 
 @dataclass(frozen=True)
@@ -48,22 +63,17 @@ class Grid:
     level: int = 3
     is_long: bool = False
 
-
-def number(value: float, decimals: int, sign: bool = False) -> str:
-    """Format a number; an infinite one as ∞, NaN as a dash."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:{'+' if sign else ''}.{decimals}f}"
+    def is_number(self, place: int) -> bool:
+        """Tell whether a column holds numbers."""
+        return any(not math.isnan(row[place].value) for row in self.rows)
 
 
 def with_interval(estimate: Estimate, decimals: int, sign: bool = False) -> str:
     """Format a mean and, where there is one, its interval."""
-    mean = number(estimate.mean, decimals, sign)
+    mean = format_number(estimate.mean, decimals, sign)
     if math.isnan(estimate.low):
         return mean
-    return f"{mean} [{number(estimate.low, decimals, sign)}, {number(estimate.high, decimals, sign)}]"
+    return f"{mean} [{format_number(estimate.low, decimals, sign)}, {format_number(estimate.high, decimals, sign)}]"
 
 
 def p_value(p: float) -> str:
@@ -75,7 +85,7 @@ def p_value(p: float) -> str:
 
 def header(column: Column) -> str:
     """A column's title with the direction that is better."""
-    return f"{column.title} {'↑' if column.higher_is_better else '↓'}"
+    return f"{column.title} {ARROWS[column.direction]}"
 
 
 def grids(section: Section) -> list[Grid]:
@@ -142,7 +152,7 @@ def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
             Cell(line.method),
             Cell(line.category),
             *(
-                Cell(number(line.numbers.get(key, math.nan), decimals[key]), line.numbers.get(key, math.nan))
+                Cell(format_number(line.numbers.get(key, math.nan), decimals[key]), line.numbers.get(key, math.nan))
                 for key in VALUES
             ),
             Cell(line.source),
@@ -151,7 +161,9 @@ def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
     ]
     for ours in table.lines:
         means = [ours.estimates[key].mean if key in ours.estimates else math.nan for key in VALUES]
-        cells = (Cell(number(mean, decimals[key]), mean, best=True) for key, mean in zip(VALUES, means, strict=True))
+        cells = (
+            Cell(format_number(mean, decimals[key]), mean, best=True) for key, mean in zip(VALUES, means, strict=True)
+        )
         rows.append((Cell(ours.run, best=True), Cell("this report"), *cells, Cell(f"{ours.count} images")))
     rows.sort(key=lambda row: -row[2].value if not math.isnan(row[2].value) else math.inf)
     title = f"{group_title(table)}: beside published results at {lines[0].resolution}"
@@ -170,23 +182,17 @@ def run_cells(run: Run) -> tuple[Cell, ...]:
     """One run's line."""
     rows = [*run.rows.values()]
     digest = next((digest_of(row) for row in (*rows, *run.errors.values())), "")
-    seconds, evaluations = (mean_of(run, key) for key in ("seconds", "unet_samples"))
+    seconds, evaluations = (mean_of(rows, key) for key in ("seconds", "unet_samples"))
     return (
         Cell(run.label),
         Cell(str(len(rows)), float(len(rows))),
         Cell(str(len(run.errors)), float(len(run.errors))),
         Cell(str(run.config.get("seed", ""))),
-        Cell(number(seconds, 1), seconds),
-        Cell(number(evaluations, 0), evaluations),
+        Cell(format_number(seconds, 1), seconds),
+        Cell(format_number(evaluations, 0), evaluations),
         Cell(digest),
         Cell("/".join(run.folder.parts[-3:])),
     )
-
-
-def mean_of(run: Run, key: str) -> float:
-    """Mean of a row's number over a run; NaN where rows lack it."""
-    found = [row[key] for row in run.rows.values() if isinstance(row.get(key), (int, float))]
-    return math.fsum(found) / len(found) if found else math.nan
 
 
 def error_grid(content: Content) -> Grid:

@@ -1,52 +1,83 @@
-"""Plots as SVG that follow the page's colours; a text title on every mark tells its numbers."""
+"""Plots as lists of marks, which the template draws as SVG; the title of a mark holds its numbers."""
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from diffharmon.columns import Column
+from diffharmon.columns import Column, format_number
 from diffharmon.report.content import Section
-from diffharmon.report.grids import mean_of, number, with_interval
+from diffharmon.report.grids import with_interval
 from diffharmon.report.runs import UNCHANGED, Run
 from diffharmon.report.statistics import Estimate, estimate
 from diffharmon.report.tables import gains, main_column, values
+from diffharmon.results.summary import mean_of
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 64, 24, 16, 46
 LABELS = 300  # width kept for names of runs
 PLOT_HEIGHT = 300
 BAND_HEIGHT = 44
-LONGEST = 44
-MOST_DOTS = 200
+MAX_LABEL = 44
+MAX_DOTS = 200
 Pixels = int | float
 
 
-def plots(section: Section) -> list[tuple[str, str]]:
-    """Title and SVG of every plot that the section's rows allow."""
+@dataclass(frozen=True)
+class Mark:
+    """An SVG element: tag, attributes, the text inside, a title that shows on hovering, and elements inside."""
+
+    tag: str
+    attributes: Mapping[str, str | float]
+    text: str = ""
+    title: str = ""
+    inner: tuple["Mark", ...] = ()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its heading and what a screen reader calls it."""
+
+    title: str
+    label: str
+    height: Pixels
+    marks: Sequence[Mark] = field(default_factory=list)
+    width: int = WIDTH
+
+
+def line(kind: str, x1: Pixels, x2: Pixels, y1: Pixels, y2: Pixels) -> Mark:
+    """Draw a line of a CSS class."""
+    return Mark("line", {"class": kind, **place(x1=x1, x2=x2, y1=y1, y2=y2)})
+
+
+def text(kind: str, x: Pixels, y: Pixels, words: str, title: str = "") -> Mark:
+    """Write a text of a CSS class."""
+    return Mark("text", {"class": kind, **place(x=x, y=y)}, words, title)
+
+
+def place(**values: Pixels) -> dict[str, str]:
+    """Round positions to a tenth of a pixel."""
+    return {name: f"{value:.1f}" for name, value in values.items()}
+
+
+def plots(section: Section) -> list[Plot]:
+    """Every plot that the section's rows allow."""
     metric = main_column(section.runs)
     if metric is None:
         return []
-    found = []
-    compute = quality_against_compute(section, metric)
-    if compute:
-        found.append((f"{metric.title} against compute", compute))
-    distribution = distribution_of_gains(section, metric)
-    if distribution and section.baseline is not None:
-        found.append((f"Gain in {metric.title} over {section.baseline.label}, image by image", distribution))
-    return found
+    return [plot for plot in (quality_against_compute(section, metric), distribution_of_gains(section, metric)) if plot]
 
 
-def quality_against_compute(section: Section, metric: Column) -> str:
-    """Mean quality with its interval against UNet evaluations an image; empty when no run evaluates a UNet."""
+def quality_against_compute(section: Section, metric: Column) -> Plot | None:
+    """Mean quality with its interval against UNet evaluations an image; None when no run evaluates a UNet."""
     points = [
-        (run, mean_of(run, "unet_samples"), estimate(found))
+        (run, mean_of([*run.rows.values()], "unet_samples"), estimate(found))
         for run in section.runs
         if not is_unchanged(run) and (found := values([*run.rows.values()], metric.key))
     ]
     points = [point for point in points if math.isfinite(point[1]) and math.isfinite(point[2].mean)]
     if not any(x > 0 for _, x, _ in points):
-        return ""
+        return None
     before = next((run for run in section.runs if is_unchanged(run)), None)
     unchanged = values([*before.rows.values()], metric.key) if before is not None else []
     level = estimate(unchanged).mean if unchanged else math.nan
@@ -56,13 +87,12 @@ def quality_against_compute(section: Section, metric: Column) -> str:
     marks = axis_across(across, PLOT_HEIGHT - BOTTOM, "UNet evaluations an image (samples)")
     marks += axis_up(up, f"{metric.title}", WIDTH - RIGHT - LABELS)
     if math.isfinite(level):
-        y = up.at(level)
-        marks.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT - LABELS}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        marks.append(f'<text class="end small" x="{WIDTH - RIGHT - LABELS - 4}" y="{y - 5:.1f}">{UNCHANGED}</text>')
-    for place, (run, x, quality) in enumerate(points):
-        marks += point(place, run, across.at(x), quality, up, metric)
+        end, y = WIDTH - RIGHT - LABELS, up.at(level)
+        marks += [line("level", LEFT, end, y, y), text("end small", end - 4, y - 5, UNCHANGED)]
+    for number, (run, x, quality) in enumerate(points):
+        marks += point(number, run, across.at(x), quality, up, metric)
     height = max(PLOT_HEIGHT, TOP + 24 * len(points) + 12)
-    return svg(height, marks, f"{metric.title} against UNet evaluations")
+    return Plot(f"{metric.title} against compute", f"{metric.title} against UNet evaluations", height, marks)
 
 
 def is_unchanged(run: Run) -> bool:
@@ -70,63 +100,66 @@ def is_unchanged(run: Run) -> bool:
     return not run.folder.parts and not run.config
 
 
-def point(place: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Column) -> list[str]:
+def point(number: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Column) -> list[Mark]:
     """A numbered point with its interval, and its line in the legend."""
-    y, row = up.at(found.mean), TOP + 14 + 24 * place
-    title = f"<title>{escape(run.label)}: {metric.title} {with_interval(found, metric.decimals)}</title>"
+    y, row = up.at(found.mean), TOP + 14 + 24 * number
+    title = f"{run.label}: {metric.title} {with_interval(found, metric.decimals)}"
     marks = []
     if math.isfinite(found.low):
-        ends = f'y1="{up.at(found.low):.1f}" y2="{up.at(found.high):.1f}"'
-        marks.append(f'<line class="interval c{place % 8}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>')
+        marks.append(line(f"interval {colour(number)}", x, x, up.at(found.low), up.at(found.high)))
     legend = WIDTH - LABELS + 8
     for centre, level in ((x, y), (legend, row)):
-        marks.append(f'<g>{title}<circle class="c{place % 8}" cx="{centre:.1f}" cy="{level:.1f}" r="9"/>')
-        marks.append(f'<text class="inside" x="{centre:.1f}" y="{level + 4:.1f}">{place + 1}</text></g>')
-    marks.append(f'<text x="{legend + 16}" y="{row + 4}">{title}{shortened(run.label)}</text>')
-    return marks
+        circle = Mark("circle", {"class": colour(number), **place(cx=centre, cy=level, r=9)})
+        marks.append(Mark("g", {}, title=title, inner=(circle, text("inside", centre, level + 4, str(number + 1)))))
+    return [*marks, text("", legend + 16, row + 4, shortened(run.label), title)]
 
 
-def distribution_of_gains(section: Section, metric: Column) -> str:
+def colour(number: int) -> str:
+    """CSS class of a run's colour."""
+    return f"c{number % 8}"
+
+
+def distribution_of_gains(section: Section, metric: Column) -> Plot | None:
     """Per run a box (quartiles, median, 5 to 95 %) over the images' gains; dots where there are few."""
     baseline = section.baseline
     if baseline is None:
-        return ""
+        return None
     found = [(run, [*gains(run, baseline, metric).values()]) for run in section.runs if run.label != baseline.label]
     found = [(run, own) for run, own in found if own]
     if not found:
-        return ""
+        return None
     across = linear([0.0, *(value for _, own in found for value in own)], LABELS, WIDTH - RIGHT)
     floor = TOP + BAND_HEIGHT * len(found)
     unit = f" in {metric.unit}" if metric.unit else ""
     marks = axis_across(across, floor, f"gain in {metric.title}{unit}; right of the line is better")
-    marks.append(f'<line class="level" x1="{across.at(0):.1f}" x2="{across.at(0):.1f}" y1="{TOP}" y2="{floor}"/>')
-    for place, (run, own) in enumerate(found):
-        marks += box(place, run.label, own, across, metric)
-    return svg(floor + BOTTOM, marks, f"distribution of gains in {metric.title}")
+    marks.append(line("level", across.at(0), across.at(0), TOP, floor))
+    for number, (run, own) in enumerate(found):
+        marks += box(number, run.label, own, across, metric)
+    title = f"Gain in {metric.title} over {baseline.label}, image by image"
+    return Plot(title, f"distribution of gains in {metric.title}", floor + BOTTOM, marks)
 
 
-def box(place: int, label: str, own: Sequence[float], across: "Axis", metric: Column) -> list[str]:
+def box(number: int, label: str, own: Sequence[float], across: "Axis", metric: Column) -> list[Mark]:
     """One run's box, whiskers and dots."""
-    middle = TOP + BAND_HEIGHT * (place + 0.5)
+    middle = TOP + BAND_HEIGHT * (number + 0.5)
     low, first, median, third, high = (float(q) for q in np.quantile(own, (0.05, 0.25, 0.5, 0.75, 0.95)))
-    texts = ", ".join(number(value, metric.decimals, sign=True) for value in (low, first, median, third, high))
-    title = f"<title>{escape(label)}: 5, 25, 50, 75, 95 % at {texts} ({len(own)} images)</title>"
-    left, right = across.at(first), across.at(third)
+    texts = ", ".join(format_number(value, metric.decimals, sign=True) for value in (low, first, median, third, high))
+    title = f"{label}: 5, 25, 50, 75, 95 % at {texts} ({len(own)} images)"
+    left, right, x = across.at(first), across.at(third), across.at(median)
+    size = place(x=left, y=middle - 11, width=max(right - left, 1), height=22)
     marks = [
-        f'<text class="end" x="{LABELS - 12}" y="{middle + 4:.1f}">{title}{shortened(label)}</text>',
-        f'<line class="interval c{place % 8}" x1="{across.at(low):.1f}" x2="{across.at(high):.1f}" '
-        f'y1="{middle:.1f}" y2="{middle:.1f}"/>',
-        f'<rect class="box c{place % 8}" x="{left:.1f}" y="{middle - 11:.1f}" width="{max(right - left, 1):.1f}" '
-        f'height="22">{title}</rect>',
+        text("end", LABELS - 12, middle + 4, shortened(label), title),
+        line(f"interval {colour(number)}", across.at(low), across.at(high), middle, middle),
+        Mark("rect", {"class": f"box {colour(number)}", **size}, title=title),
     ]
-    if len(own) <= MOST_DOTS:
+    if len(own) <= MAX_DOTS:
         for index, value in enumerate(own):
             # A fixed pattern instead of chance, so that a report is the same each time.
             level = middle + 9 * (((index * 0.618) % 1) * 2 - 1)
-            marks.append(f'<circle class="dot c{place % 8}" cx="{across.at(value):.1f}" cy="{level:.1f}" r="2.2"/>')
-    x = across.at(median)
-    marks.append(f'<line class="median" x1="{x:.1f}" x2="{x:.1f}" y1="{middle - 11:.1f}" y2="{middle + 11:.1f}"/>')
-    return marks
+            marks.append(
+                Mark("circle", {"class": f"dot {colour(number)}", **place(cx=across.at(value), cy=level, r=2.2)})
+            )
+    return [*marks, line("median", x, x, middle - 11, middle + 11)]
 
 
 class Axis:
@@ -166,39 +199,28 @@ def linear(found: Sequence[float], start: Pixels, stop: Pixels) -> Axis:
     return Axis(float(bottom), float(top if top > bottom else bottom + step), step, float(start), float(stop))
 
 
-def axis_across(axis: Axis, floor: Pixels, title: str) -> list[str]:
+def axis_across(axis: Axis, floor: Pixels, title: str) -> list[Mark]:
     """Ticks and title below a plot."""
-    marks = [f'<line class="axis" x1="{axis.start}" x2="{axis.stop}" y1="{floor}" y2="{floor}"/>']
-    for value, text in axis.ticks():
-        marks.append(
-            f'<line class="grid" x1="{axis.at(value):.1f}" x2="{axis.at(value):.1f}" y1="{TOP}" y2="{floor}"/>'
-        )
-        marks.append(f'<text class="middle small" x="{axis.at(value):.1f}" y="{floor + 16}">{text}</text>')
-    marks.append(f'<text class="middle" x="{(axis.start + axis.stop) / 2:.0f}" y="{floor + 36}">{escape(title)}</text>')
-    return marks
+    marks = [line("axis", axis.start, axis.stop, floor, floor)]
+    for value, words in axis.ticks():
+        x = axis.at(value)
+        marks += [line("grid", x, x, TOP, floor), text("middle small", x, floor + 16, words)]
+    return [*marks, text("middle", (axis.start + axis.stop) / 2, floor + 36, title)]
 
 
-def axis_up(axis: Axis, title: str, right: Pixels) -> list[str]:
+def axis_up(axis: Axis, title: str, right: Pixels) -> list[Mark]:
     """Ticks and title left of a plot."""
-    marks = [f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{axis.start}" y2="{axis.stop}"/>']
-    for value, text in axis.ticks():
+    marks = [line("axis", LEFT, LEFT, axis.start, axis.stop)]
+    for value, words in axis.ticks():
         y = axis.at(value)
-        marks.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        marks.append(f'<text class="end small" x="{LEFT - 6}" y="{y + 4:.1f}">{text}</text>')
-    middle = (axis.start + axis.stop) / 2
-    marks.append(f'<text class="middle" transform="translate(16 {middle:.0f}) rotate(-90)">{escape(title)}</text>')
-    return marks
+        marks += [line("grid", LEFT, right, y, y), text("end small", LEFT - 6, y + 4, words)]
+    turned = f"translate(16 {(axis.start + axis.stop) / 2:.0f}) rotate(-90)"
+    return [*marks, Mark("text", {"class": "middle", "transform": turned}, title)]
 
 
 def shortened(label: str) -> str:
     """Cut a long label in its middle, where labels of a sweep differ least."""
-    if len(label) <= LONGEST:
-        return escape(label)
-    half = (LONGEST - 1) // 2
-    return escape(f"{label[:half]}…{label[-half:]}")
-
-
-def svg(height: Pixels, marks: Sequence[str], title: str) -> str:
-    """Put marks into an SVG element."""
-    body = "".join(marks)
-    return f'<svg class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{body}</svg>'
+    if len(label) <= MAX_LABEL:
+        return label
+    half = (MAX_LABEL - 1) // 2
+    return f"{label[:half]}…{label[-half:]}"

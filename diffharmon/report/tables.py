@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from diffharmon.columns import Column
 from diffharmon.report.runs import Row, Run
 from diffharmon.report.statistics import Comparison, Estimate, compare, estimate, holm
+from diffharmon.results.summary import is_finite, is_number
 
 ALL = "All"
 # Foreground's share of the frame, as DoveNet's table and those after it split the test set.
@@ -73,11 +74,6 @@ def values(rows: Sequence[Row], key: str) -> list[float]:
     return found if len(found) == len(rows) else []
 
 
-def is_number(value: Any) -> bool:
-    """Tell whether a row's value is a number other than NaN."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-
-
 def used_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
     """The columns of tables that any run has values in; the score only where an evaluator gave one."""
     columns = {column.key: column for run in runs for column in run.columns if column.in_tables}
@@ -140,7 +136,7 @@ def gains(run: Run, baseline: Run, column: Column) -> dict[str, float]:
     found = {}
     for name in sorted(run.rows.keys() & baseline.rows.keys()):
         ours, theirs = run.rows[name].get(column.key), baseline.rows[name].get(column.key)
-        if is_number(ours) and is_number(theirs) and math.isfinite(ours) and math.isfinite(theirs):  # type: ignore[arg-type]
+        if is_finite(ours) and is_finite(theirs):
             found[name] = float(ours - theirs if column.higher_is_better else theirs - ours)  # type: ignore[operator]
     return found
 

@@ -2,8 +2,7 @@
 
 import csv
 import io
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from diffharmon.report.content import Content
 from diffharmon.report.grids import Cell, Grid, error_grid, grids, run_grid
@@ -71,7 +70,7 @@ def latex(content: Content) -> str:
 def latex_grid(grid: Grid, statement: str) -> list[str]:
     """One table environment; the metrics' settings stand in its caption."""
     caption = " ".join(f"{part.rstrip('.')}." for part in (grid.title, grid.note, statement) if part)
-    kinds = [latex_column([row[place] for row in grid.rows]) for place in range(len(grid.header))]
+    kinds = [latex_column(grid, place) for place in range(len(grid.header))]
     rows = [" & ".join(latex_cell(cell) for cell in row) + r" \\" for row in grid.rows]
     return [
         r"\begin{table*}",
@@ -89,11 +88,11 @@ def latex_grid(grid: Grid, statement: str) -> list[str]:
     ]
 
 
-def latex_column(cells: Sequence[Cell]) -> str:
+def latex_column(grid: Grid, place: int) -> str:
     """Numbers stand right, texts left, long texts in lines of 8 cm."""
-    if any(not math.isnan(cell.value) for cell in cells):
+    if grid.is_number(place):
         return "r"
-    return "p{8cm}" if any(len(cell.text) > LONG_TEXT for cell in cells) else "l"
+    return "p{8cm}" if any(len(row[place].text) > LONG_TEXT for row in grid.rows) else "l"
 
 
 def latex_cell(cell: Cell) -> str:

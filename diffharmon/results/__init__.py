@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +11,8 @@ from diffharmon.columns import ColumnGroup
 from diffharmon.errors import InputError
 from diffharmon.files import write_text
 
-PACKAGES = (
-    "diffharmon",
-    "torch",
-    "diffusers",
-    "transformers",
-    "hydra-core",
-    "omegaconf",
-    "lightning",
-    "numpy",
-    "pillow",
-)
 # What decides neither an image nor a number: a change here keeps earlier rows valid.
 NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

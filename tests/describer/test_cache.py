@@ -34,11 +34,11 @@ def test_a_description_comes_back_as_it_was(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["ab.json"]
 
 
-def test_a_damaged_file_is_made_anew(tmp_path, caplog):
+def test_a_damaged_file_is_replaced(tmp_path, caplog):
     for damage in ('{"object": "c', "[]", '{"object": "cat"}', ""):
         (tmp_path / "ab.json").write_text(damage)
         assert Cache(str(tmp_path)).get_or_make("ab", lambda: SAID) == SAID
-    assert "made anew" in caplog.text
+    assert "is replaced" in caplog.text
 
 
 def test_a_failure_stores_nothing(tmp_path):

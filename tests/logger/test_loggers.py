@@ -12,11 +12,6 @@ from omegaconf import OmegaConf
 
 from diffharmon.columns import ordered_keys
 from diffharmon.config import build, validate
-<<<<<<< HEAD
-from diffharmon.logger.columns import KNOWN
-=======
-from diffharmon.errors import ConfigError
->>>>>>> b9c71f3 (Metrics are a kind: a metric carries its columns, a run records them, and several protocols fit in one row)
 from diffharmon.logger.csv import Csv
 from diffharmon.logger.wandb import REDACTED, Wandb, redact
 from diffharmon.panels import comparison_parts
