@@ -10,17 +10,22 @@ from diffharmon.errors import DiffharmonError
 
 
 @contextmanager
-def exit_codes(*errors: type[Exception], interrupted: str = "interrupted") -> Iterator[None]:
+def exit_codes(
+    *errors: type[Exception],
+    interrupted: str = "interrupted",
+    explain: Callable[[Exception], Exception] = lambda error: error,
+) -> Iterator[None]:
     """Turn errors into a line and an exit code.
 
     Args:
         errors: Further errors that are the user's to fix, besides ``DiffharmonError``.
         interrupted: What to print after Ctrl-C, which exits with code 130.
+        explain: Returns a clearer error for some of them.
     """
     try:
         yield
     except (DiffharmonError, *errors) as error:
-        stop(error)
+        stop(explain(error))
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         sys.exit(130)
@@ -39,12 +44,9 @@ def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
         job()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
-    with exit_codes(HydraException, OmegaConfBaseException, interrupted=interrupted):
+    with exit_codes(HydraException, OmegaConfBaseException, interrupted=interrupted, explain=explain):
         sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        try:
-            job()
-        except HydraException as error:
-            raise explain(error) from error
+        job()
 
 
 def wants_full_errors() -> bool:

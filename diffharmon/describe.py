@@ -1,6 +1,6 @@
 """The ``diffharmon-describe`` command: describe all images of a dataset before a sweep.
 
-What a service or a local model says is stored in ``describer.cache``, where a later run finds it without network; a
+What a service or a local model answers is stored in ``describer.cache``, where a later run finds it without network; a
 second call asks only for what is missing. All descriptions are also written as JSON lines for ``describer=file``.
 """
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Described:
-    """What was said about one image.
+    """The descriptions of one image.
 
     Attributes:
         name: The image.
@@ -48,7 +48,7 @@ class Described:
 
 
 def describe_image(dataset: Dataset, describer: Describer, index: int, count: int) -> Described:
-    """Describe one image up to ``count`` times, each time differently; errors of this image are kept, not raised."""
+    """Describe one image up to ``count`` times, each time differently; returns its errors."""
     descriptions: list[Description] = []
     try:
         composite = dataset[index].blind()
@@ -63,7 +63,7 @@ def describe_image(dataset: Dataset, describer: Describer, index: int, count: in
 
 
 def _unscored(composite: Composite, descriptions: Sequence[Description]) -> list[Attempt]:
-    return [Attempt(n, composite.image, Score(float("nan")), said) for n, said in enumerate(descriptions)]
+    return [Attempt(n, composite.image, Score(float("nan")), description) for n, description in enumerate(descriptions)]
 
 
 def describe_all(dataset: Dataset, describer: Describer, count: int, workers: int) -> Iterator[Described]:
@@ -78,7 +78,7 @@ def describe_all(dataset: Dataset, describer: Describer, count: int, workers: in
 
 
 def execute(config: DictConfig, folder: Path) -> dict[str, int]:
-    """Describe the dataset of a configuration, write what was said, and count images by who spoke last.
+    """Describe the dataset of a configuration, write the descriptions, and count images by describer.
 
     Raises:
         ConfigError: a key or value does not fit.
@@ -105,14 +105,14 @@ def execute(config: DictConfig, folder: Path) -> dict[str, int]:
 
 
 def conclude(ordered: Sequence[Described], output: Path) -> dict[str, int]:
-    """Say what came out and count images by who described them first.
+    """Log what came out and count images by the describer of their first description.
 
     Raises:
         DescriberError: some images have no description.
     """
-    speakers = Counter(described.descriptions[0].describer for described in ordered if described.descriptions)
-    for speaker, number in speakers.most_common():
-        _log.info("%d images described by %s", number, speaker)
+    describers = Counter(described.descriptions[0].describer for described in ordered if described.descriptions)
+    for describer, number in describers.most_common():
+        _log.info("%d images described by %s", number, describer)
     _log.info("descriptions: %s", output)
     missing = [described for described in ordered if not described.descriptions]
     for described in ordered:
@@ -123,7 +123,7 @@ def conclude(ordered: Sequence[Described], output: Path) -> dict[str, int]:
             f"{len(missing)} of {len(ordered)} images have no description; the first, {missing[0].name}: "
             f"{missing[0].error}"
         )
-    return dict(speakers)
+    return dict(describers)
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,7 +139,7 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command; see `diffharmon.command.run_hydra_job` for how it ends."""
-    run_hydra_job(job, "interrupted; what was described is stored, the same command continues")
+    run_hydra_job(job, "interrupted; finished descriptions are stored, the same command continues")
 
 
 if __name__ == "__main__":

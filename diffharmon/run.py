@@ -71,7 +71,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     first = getattr(rank_zero_only, "rank", 0) in (0, None)
     with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
         if pending:
-            metrics = MetricSet(build(config.metrics))
+            metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
             columns = [group.to_json() for group in metrics.groups]
             results.write_json(folder / "run.json", {**record, "columns": columns})
             writer = ResultWriter(folder, record, digest, metrics, loggers)

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "columns": set(),
     "files": set(),
+    "command": {"errors"},
     "protocols": {"types", "columns"},
     "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
@@ -31,7 +32,7 @@ ALLOWED = {
     **dict.fromkeys(KINDS, BASE),
     "backbone": BASE | {"attention"},
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
-    "report": {"columns", "errors", "results"},
+    "report": {"columns", "command", "errors", "results"},
     "method": BASE | KINDS | {"cost"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels"},

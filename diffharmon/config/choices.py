@@ -25,7 +25,7 @@ FORMER_CHOICES = {
         "paper": "[cross_attention,self_attention,sobel,pidinet]",
     },
     "embedding": {"none": "[]", "text": "[text_refine]", "paper": "[text_refine,null_text]"},
-    "metrics": {},
+    "metrics": {"full": "[full,clip]", "ihd256": "[ihd256,clip]"},
     "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from diffharmon.describer.faults import TransientError
+from diffharmon.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -32,7 +33,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.first_delay < 0 or self.longest_delay < 0:
-            raise ValueError(
+            raise ConfigError(
                 "expected attempts of at least 1 and delays of at least 0 seconds, got "
                 f"attempts={self.attempts}, first_delay={self.first_delay}, longest_delay={self.longest_delay}"
             )
@@ -89,7 +90,7 @@ class Pace:
 
     def __init__(self, per_minute: float) -> None:
         if per_minute < 0:
-            raise ValueError(f"requests a minute must not be negative, got {per_minute}")
+            raise ConfigError(f"describer.requests_per_minute is {per_minute}, expected 0 or more")
         self._interval = 60.0 / per_minute if per_minute else 0.0
         self._lock = threading.Lock()
         self._next = 0.0

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from diffharmon.describer.speaker import Speaker
-from diffharmon.errors import DescriberError
+from diffharmon.describer.prompted import PromptedDescriber
+from diffharmon.errors import ConfigError, DescriberError, ModelError
+from diffharmon.loading import loading
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
+
+HELP = "`describer.model` expects the folder or hub id of an image-text-to-text model with safetensors weights."
 
 
 class VisionLanguage:
@@ -52,7 +55,7 @@ class VisionLanguage:
         fallback: Describer | None = None,
     ) -> None:
         if dtype not in ("float32", "bfloat16", "float16"):
-            raise ValueError(f"describer.dtype: expected float32, bfloat16 or float16, got {dtype!r}")
+            raise ConfigError(f"describer.dtype: expected float32, bfloat16 or float16, got {dtype!r}")
         self.model = model
         self.revision = revision
         self.device = device
@@ -61,7 +64,9 @@ class VisionLanguage:
         self.seed = seed
         self.max_new_tokens = max_new_tokens
         identity = model if revision is None else f"{model}@{revision}"
-        self.speaker = Speaker(f"vlm ({identity})", identity, self._send, prompt, width, answers, cache, fallback)
+        self.describer = PromptedDescriber(
+            f"vlm ({identity})", identity, self._send, prompt, width, answers, cache, fallback
+        )
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
@@ -71,7 +76,7 @@ class VisionLanguage:
         Raises:
             DescriberError: when the model cannot be loaded or gave no usable description, and there is no fallback.
         """
-        return self.speaker.describe(composite, previous)
+        return self.describer.describe(composite, previous)
 
     def _send(self, text: str, pictures: Sequence[Image.Image]) -> str:
         content = [*({"type": "image", "image": picture} for picture in pictures), {"type": "text", "text": text}]
@@ -94,16 +99,13 @@ class VisionLanguage:
             from transformers import AutoModelForImageTextToText, AutoProcessor
 
             try:
-                processor = AutoProcessor.from_pretrained(self.model, revision=self.revision)
-                model: Any = AutoModelForImageTextToText.from_pretrained(
-                    self.model, revision=self.revision, dtype=self.dtype, use_safetensors=True
-                )
-            except (OSError, ValueError, ImportError) as error:
-                reason = " ".join(str(error).split())[:300]
-                raise DescriberError(
-                    f"describer.model={self.model} cannot be loaded ({reason}); expected the folder or hub id of an "
-                    "image-text-to-text model with safetensors weights"
-                ) from None
+                with loading("vision-language model", self.model, HELP):
+                    processor = AutoProcessor.from_pretrained(self.model, revision=self.revision)
+                    model: Any = AutoModelForImageTextToText.from_pretrained(
+                        self.model, revision=self.revision, dtype=self.dtype, use_safetensors=True
+                    )
+            except ModelError as error:  # As any other failure to describe, so that the fallback takes over.
+                raise DescriberError(str(error)) from None
             if not processor.chat_template:
                 raise DescriberError(
                     f"describer.model={self.model} has no chat template; expected an instruction model"

@@ -126,13 +126,14 @@ def mean_grid(table: Table) -> Grid:
 
 def gain_grid(table: Table) -> Grid:
     """Gains over the baseline, a line a run."""
+    compared = [line for line in table.lines if line.comparisons]
+    columns = [column for column in table.columns if any(column.key in line.comparisons for line in compared)]
     rows = [
-        (Cell(line.run), *(gain_cell(line.comparisons.get(column.key), column.decimals) for column in table.columns))
-        for line in table.lines
-        if line.comparisons
+        (Cell(line.run), *(gain_cell(line.comparisons.get(column.key), column.decimals) for column in columns))
+        for line in compared
     ]
     title = f"{group_title(table)}: gain over {table.baseline}"
-    return Grid(title, GAIN_NOTE, ("run", *(column.title for column in table.columns)), tuple(rows), 4)
+    return Grid(title, GAIN_NOTE, ("run", *(column.title for column in columns)), tuple(rows), 4)
 
 
 def gain_cell(comparison: Comparison | None, decimals: int) -> Cell:

@@ -199,7 +199,7 @@ def test_the_key_is_in_no_file_and_no_attribute(make, composite, tmp_path):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".json" for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
-    assert KEY not in repr(vars(describer)) + repr(vars(describer.speaker))
+    assert KEY not in repr(vars(describer)) + repr(vars(describer.describer))
 
 
 def test_requests_keep_the_pace(make, composite):

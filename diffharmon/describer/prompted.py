@@ -9,30 +9,30 @@ from PIL import Image
 from diffharmon.describer import answer, cache, words
 from diffharmon.describer import prompt as prompts
 from diffharmon.describer.faults import AnswerError
-from diffharmon.errors import DescriberError
+from diffharmon.errors import ConfigError, DescriberError
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
 
 _log = logging.getLogger(__name__)
-_MOST_STORED_ATTEMPTS = 100
+_MAX_STORED_ATTEMPTS = 100
 
 Send = Callable[[str, Sequence[Image.Image]], str]
 """Sends the prompt with the composite and the mask, returns the answer's text; raises `DescriberError`."""
 
 
 @dataclass(frozen=True)
-class Speaker:
+class PromptedDescriber:
     """Turns the answers of a vision-language model into descriptions.
 
     Attributes:
-        name: Who speaks, for the record.
+        name: Name of the describer, for the record.
         model: The model, part of the key under which descriptions are stored.
         send: Asks the model once.
         prompt: The prompt template; None is the built-in one.
         width: Width in pixels at which composite and mask are sent.
         answers: How often the model may answer before its answers count as unusable.
         folder: Where descriptions are stored; None stores none.
-        fallback: Who describes an image when this model cannot.
+        fallback: Describer for images that this model cannot describe.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Speaker:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.answers < 1:
-            raise ValueError(
-                f"expected a width and a number of answers of at least 1, got {self.width} and {self.answers}"
+            raise ConfigError(
+                f"describer: expected width and answers of at least 1, got {self.width} and {self.answers}"
             )
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
@@ -61,9 +61,9 @@ class Speaker:
         except DescriberError as error:
             if self.fallback is None:
                 raise DescriberError(f"{self.name} cannot describe {composite.name}: {error}") from None
-            _log.warning("%s cannot describe %s: %s; the fallback speaks", self.name, composite.name, error)
-        spoken = self.fallback.describe(composite, previous)
-        return replace(spoken, describer=f"{spoken.describer} (fallback for {self.name})")
+            _log.warning("%s cannot describe %s: %s; the fallback takes over", self.name, composite.name, error)
+        description = self.fallback.describe(composite, previous)
+        return replace(description, describer=f"{description.describer} (fallback for {self.name})")
 
     def _stored(self, composite: Composite, previous: Sequence[Attempt]) -> Description:
         if self.folder is None:
@@ -72,12 +72,12 @@ class Speaker:
         version = prompts.version(self.prompt or prompts.PROMPT)
         before = words.tried(previous)
         # A stored description made after another history may be one that was tried here: take the next place.
-        for attempt in range(len(before), _MOST_STORED_ATTEMPTS):
+        for attempt in range(len(before), _MAX_STORED_ATTEMPTS):
             key = cache.key(composite, self.model, version, attempt)
             description = store.get_or_make(key, lambda: self._ask(composite, previous))
             if not any(words.same(description, other) for other in before):
                 return description
-        raise DescriberError(f"all of {_MOST_STORED_ATTEMPTS} stored descriptions were tried")
+        raise DescriberError(f"all of {_MAX_STORED_ATTEMPTS} stored descriptions were tried")
 
     def _ask(self, composite: Composite, previous: Sequence[Attempt]) -> Description:
         pictures = prompts.pictures(composite, self.width)

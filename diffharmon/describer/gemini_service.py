@@ -1,0 +1,112 @@
+"""Gemini as describer, whichever SDK carries the request: settings, retries, pace, and how errors read."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from diffharmon.describer import service
+from diffharmon.describer.prompted import PromptedDescriber
+from diffharmon.describer.retry import Pace, Retry
+from diffharmon.protocols import Describer
+from diffharmon.types import Attempt, Composite, Description
+
+
+class GeminiService(ABC):
+    """Asks Gemini as the paper does (section 3.1); a subclass sends the request through one SDK.
+
+    The key is read from ``GOOGLE_API_KEY`` or ``GEMINI_API_KEY`` for each request; this object does not
+    keep it.
+
+    Args:
+        model: Name of the model.
+        temperature: Sampling temperature (0.3 in the public code); None leaves it to the model, as newer ones demand.
+        top_p: Nucleus sampling (1 in the public code), or None.
+        top_k: Number of candidates in sampling (64 in the public code), or None.
+        prompt: Prompt template with ``{vocabulary}`` where the word lists go; None is the built-in one.
+        width: Width in pixels at which composite and mask are sent (1024 in the public code).
+        answers: How often the model may answer before its answers count as unusable.
+        attempts: Requests for one answer when the service is busy or out of reach.
+        first_delay: Seconds before the second request; doubles from then on, with jitter.
+        longest_delay: Upper bound on a wait in seconds.
+        requests_per_minute: Upper bound over all threads of one process; 0 for none.
+        timeout: Seconds to wait for a reply.
+        endpoint: Another server that speaks the same protocol; None is Google's.
+        cache: Folder of stored descriptions; None stores none.
+        fallback: Who describes an image when this model cannot; None makes that an error.
+    """
+
+    label: ClassVar[str]
+    """Name of the describer, for the record."""
+
+    def __init__(
+        self,
+        model: str = service.DEFAULT_MODEL,
+        temperature: float | None = 0.3,
+        top_p: float | None = 1.0,
+        top_k: int | None = 64,
+        prompt: str | None = None,
+        width: int = 1024,
+        answers: int = 3,
+        attempts: int = 5,
+        first_delay: float = 1.0,
+        longest_delay: float = 60.0,
+        requests_per_minute: float = 0.0,
+        timeout: float = 60.0,
+        endpoint: str | None = None,
+        cache: str | None = None,
+        fallback: Describer | None = None,
+    ) -> None:
+        self.model = model
+        sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+        self.sampling: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+        self.timeout = timeout
+        self.endpoint = endpoint
+        self.retry = Retry(attempts, first_delay, longest_delay)
+        self.pace = Pace(requests_per_minute)
+        self.describer = PromptedDescriber(
+            f"{self.label} ({model})", model, self._send, prompt, width, answers, cache, fallback
+        )
+
+    def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
+        """Describe a composite differently from everything in ``previous``.
+
+        Raises:
+            DescriberError: when the model gave no usable description and there is no fallback.
+        """
+        return self.describer.describe(composite, previous)
+
+    @abstractmethod
+    def _request(self, text: str, files: Sequence[bytes]) -> str:
+        """Send one request, the prompt and two PNG files, and return the answer's text; raises ``DescriberError``."""
+
+    def _send(self, text: str, pictures: Sequence[Image.Image]) -> str:
+        files = [service.encode(picture) for picture in pictures]
+        return self.retry.run(lambda: self._request(text, files))
+
+    @contextmanager
+    def _mapped_errors(
+        self,
+        refused: type[Exception],
+        unreachable: tuple[type[Exception], ...],
+        unreadable: type[Exception],
+    ) -> Iterator[None]:
+        """Turn the errors of an SDK into ``DescriberError``, without secrets.
+
+        Args:
+            refused: The service's own errors, with ``code``, ``message`` and ``response``.
+            unreachable: Timeouts and broken connections.
+            unreadable: A reply that is not the service's JSON.
+        """
+        try:
+            yield
+        except refused as error:
+            code, message = getattr(error, "code", None), getattr(error, "message", None)
+            headers = getattr(getattr(error, "response", None), "headers", None) or {}
+            raise service.status_error(int(code or 0), str(message or ""), headers, self.model) from None
+        except unreachable as error:
+            raise service.unreachable(error, self.endpoint, self.timeout) from None
+        except unreadable as error:
+            raise service.unreadable(error) from None

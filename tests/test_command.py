@@ -1,0 +1,55 @@
+"""How commands end, and files that appear complete or not at all."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from diffharmon.command import exit_codes
+from diffharmon.errors import ConfigError, ModelError
+from diffharmon.files import copy_file, write_text
+from diffharmon.loading import loading
+
+
+@pytest.mark.parametrize(("error", "code"), [(ConfigError("bad"), 2), (OSError("disk"), 2), (KeyboardInterrupt(), 130)])
+def test_an_error_of_the_users_is_one_line_and_an_exit_code(capsys, error, code):
+    with pytest.raises(SystemExit) as stopped, exit_codes(OSError, interrupted="stopped"):
+        raise error
+    assert stopped.value.code == code
+    assert capsys.readouterr().err == ("stopped\n" if code == 130 else f"error: {error}\n")
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    with pytest.raises(OSError, match="disk"), exit_codes():
+        raise OSError("disk")
+
+
+def test_a_file_appears_complete_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    write_text(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half \ud800")
+    assert path.read_text() == "one"
+    copy_file(path, tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").read_text() == "one"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_text(path, str(number) * 1000), range(8)))
+    assert len(set(path.read_text())) == 1
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [OSError("no such file\nhelp text"), ImportError("torchvision"), KeyError("unet")])
+def test_a_model_that_cannot_be_loaded_is_one_message_with_advice(tmp_path, error):
+    for given, kind in (("owner/model", "hub id"), (str(tmp_path), "local folder:")):
+        with (
+            pytest.raises(ModelError, match="cannot load the toy model") as raised,
+            loading("toy model", given, "Try x."),
+        ):
+            raise error
+        assert kind in str(raised.value)
+        assert str(raised.value).endswith("\nTry x.")
+        assert raised.value.__cause__ is error
+
+
+def test_a_clear_error_passes_through():
+    with pytest.raises(ModelError, match=r"^clear$"), loading("toy model", "x", "y"):
+        raise ModelError("clear")
