@@ -73,7 +73,7 @@ def describe_image(dataset: Dataset, describer: Describer, index: int, count: in
 
 
 def _unscored(composite: Composite, descriptions: Sequence[Description]) -> list[Attempt]:
-    return [Attempt(n, composite.image, Score(float("nan")), said) for n, said in enumerate(descriptions)]
+    return [Attempt(n, composite.image, Score(float("nan")), said, number=n) for n, said in enumerate(descriptions)]
 
 
 def describe_all(dataset: Dataset, describer: Describer, count: int, workers: int) -> Iterator[Described]:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffharmon.errors import ConfigError, DiffharmonError, InputError
-from diffharmon.evaluator.policy import LEFT_ALONE
+from diffharmon.method.policy import LEFT_ALONE
 
 log = logging.getLogger(__name__)
 

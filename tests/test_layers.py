@@ -31,6 +31,7 @@ ALLOWED = {
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": BASE | {"panels", "results", "metrics"},
     "method": BASE | KINDS | {"cost"},
+    "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels"},
 }
