@@ -34,6 +34,7 @@ ALLOWED = {
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": {"columns", "command", "errors", "results"},
     "method": BASE | KINDS | {"cost"},
+    "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels"},
 }
