@@ -137,7 +137,7 @@ def test_unusable_answers_and_missing_models_end_in_the_fallback_or_an_error(fol
     with pytest.raises(DescriberError, match="none of 2 answers"):
         describer(folder, max_new_tokens=5, answers=2).describe(photo(0.8))
     absent = str(tmp_path / "absent")
-    with pytest.raises(DescriberError, match="cannot load the vision-language model .*absent"):
+    with pytest.raises(DescriberError, match=r"cannot load the vision-language model .*absent"):
         describer(absent).describe(photo(0.8))
     said = describer(absent, fallback=Fixed("thing", "dim", "bright")).describe(photo(0.8))
     assert said.describer == f"fixed (fallback for vlm ({absent}))"
