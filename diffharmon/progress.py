@@ -10,13 +10,13 @@ from diffharmon.types import Event
 LABELS = {
     "inversion": "inversion",
     "text": "text refinement",
-    "unconditional": "null-text optimization",
+    "null": "null-text optimization",
     "edit": "edit",
 }
 
 
 class ProgressBars:
-    """An observer that draws on standard error, by default only on a terminal.
+    """An observer that draws on standard error, and only on a terminal.
 
     Args:
         shown: None draws on a terminal only; True and False decide.

@@ -7,7 +7,6 @@ step 0 is the noisiest.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -236,10 +235,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One pass of the method over one image; ``words`` holds attention maps.
-
-    ``iteration`` and ``number`` count from 0, -1 is the untouched composite; ``number`` is unique within an image.
-    """
+    """One pass of the method over one image; ``iteration`` -1 is the untouched composite."""
 
     iteration: int
     image: Float[Tensor, "3 h w"]
@@ -247,7 +243,6 @@ class Attempt:
     description: Description
     edited: Edited | None = None
     words: Mapping[str, Float[Tensor, "r r"]] = field(default_factory=dict)
-    number: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -278,7 +273,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """A step of a running stage, for progress bars and recorders; tensors are detached and must not be written to."""
+    """A look at a running stage, for progress bars and recorders; tensors are detached and must not be written to."""
 
     stage: str
     step: int
@@ -289,18 +284,8 @@ class Event:
 Observer = Callable[[Event], None]
 
 
-class Watcher:
-    """Follows a method through one image: receives events, surrounds each stage. This one ignores everything."""
-
-    def __call__(self, event: Event) -> None:
-        """Receive one event."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """Surround one stage; the same name may come again."""
-        return nullcontext()
-
-
-ignore = Watcher()
+def ignore(event: Event) -> None:
+    """Observe nothing."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ ALLOWED = {
     "errors": set(),
     "columns": set(),
     "files": set(),
-    "command": {"errors"},
+    "command": {"errors", "config"},
     "protocols": {"types", "columns"},
     "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
@@ -34,7 +34,6 @@ ALLOWED = {
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": {"columns", "command", "errors", "results"},
     "method": BASE | KINDS | {"cost"},
-    "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels"},
 }
