@@ -9,13 +9,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
 KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
-BASE = {"types", "errors", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
+BASE = {"types", "errors", "files", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
     "errors": set(),
+    "files": set(),
+    "names": set(),
     "protocols": {"types"},
-    "images": {"errors", "types"},
+    "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
     "attention": {"errors", "types"},
     "sampling": {"types", "protocols"},
