@@ -64,7 +64,7 @@ class Folder:
         mask_channel: str | None = None,
         label: int | None = None,
         mask_floor: int = MASK_FLOOR,
-        max_megapixels: float = MAX_MEGAPIXELS,
+        max_megapixels: int | float = MAX_MEGAPIXELS,
     ) -> None:
         self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         image_folder, mask_folder = existing_folder(images, "dataset.images"), existing_folder(masks, "dataset.masks")

@@ -66,7 +66,7 @@ class IHarmony4:
         mask_channel: str | None = None,
         label: int | None = None,
         mask_floor: int = MASK_FLOOR,
-        max_megapixels: float = MAX_MEGAPIXELS,
+        max_megapixels: int | float = MAX_MEGAPIXELS,
     ) -> None:
         self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         self.root = existing_folder(root, "dataset.root (set IHARMONY4_ROOT)")

@@ -44,7 +44,7 @@ class FileSettings:
     mask_channel: str | None = None
     label: int | None = None
     mask_floor: int = MASK_FLOOR
-    max_megapixels: float = MAX_MEGAPIXELS
+    max_megapixels: int | float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         MaskRule(self.mask_channel, self.label, self.mask_floor)
@@ -83,10 +83,11 @@ def read_composite(
         InputError: Naming the file that cannot be read or does not fit.
     """
     settings = settings or FileSettings()
-    picture = read_image(image, settings.max_megapixels)
-    foreground = load_mask(mask, settings.mask_rule, settings.max_megapixels)
+    limit = float(settings.max_megapixels)
+    picture = read_image(image, limit)
+    foreground = load_mask(mask, settings.mask_rule, limit)
     check_mask(foreground.values, picture.image, str(mask))
-    truth = read_image(real, settings.max_megapixels).image if real is not None else None
+    truth = read_image(real, limit).image if real is not None else None
     if truth is not None and truth.shape != picture.image.shape:
         given, expected = truth.shape[-2:], picture.image.shape[-2:]
         raise InputError(

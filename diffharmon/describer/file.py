@@ -178,7 +178,7 @@ def _json_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Descrip
         where = f"{file}:{number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not JSON ({error}); expected one object in each line") from None
         yield _text(row, "name", where), _from_row(row, where)
 

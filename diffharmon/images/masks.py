@@ -256,7 +256,8 @@ def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path) -> 
     if not 2 < len(levels) <= _MAX_LEVELS:
         return
     share, width = _PLATEAU
-    between = [level for level in levels if MASK_FLOOR / 255 * scale < level < levels.max() - MASK_FLOOR / 255 * scale]
+    near = MASK_FLOOR / 255 * scale
+    between = [level for level in levels[1:] if near < level < levels.max() - near]
     for level in between:
         region = (values == level).astype(np.uint8)
         inside = cv2.erode(region, np.ones((width, width), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
