@@ -19,3 +19,7 @@ class ModelError(DiffharmonError, RuntimeError):
 
 class DescriberError(DiffharmonError, RuntimeError):
     """A describer that gave no usable description of an image."""
+
+
+class ResultError(DiffharmonError, RuntimeError):
+    """A result that breaks a promise, such as an unchanged background."""

@@ -31,6 +31,9 @@ class Composite:
         real: The photo as it really was, in [0, 1]; seen by metrics only.
         alpha: The image's own transparency in [0, 1], written back to the result.
         profile: The image's ICC colour profile, written back to the result.
+        depth: Bits a sample of the image's file, 8 or 16; 32 is floating point.
+        grey: Whether the image's file has no colour.
+        mask_source: The part of the mask's file that was read, such as ``alpha``; empty where it came from no file.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Composite:
     real: Float[Tensor, "3 h w"] | None = None
     alpha: Float[Tensor, "1 h w"] | None = None
     profile: bytes | None = None
+    depth: int = 8
+    grey: bool = False
+    mask_source: str = ""
 
     def blind(self) -> "Composite":
         """Return the composite without its ground truth."""

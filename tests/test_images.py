@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from diffharmon.errors import InputError
 from diffharmon.images import (
+    MaskRule,
     binary_mask,
     check_mask,
     from_uint8,
@@ -54,7 +55,8 @@ def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
     with Image.open(path) as opened:
         expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
     assert np.array_equal(pixels(read_image(path).image), expected)
-    assert np.array_equal(pixels(read_mask(path))[..., 0], expected[..., 0])
+    red = pixels(read_mask(path, MaskRule("red", floor=0)))
+    assert np.array_equal(red[..., 0], expected[..., 0])
 
 
 def deep_png(array, orientation):
@@ -101,7 +103,7 @@ def test_16_bit_grey(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), array)
     image = read_image(tmp_path / "a.png").image
     assert np.allclose(image.numpy() * 65535, array[None], atol=0.01)
-    assert np.allclose(read_mask(tmp_path / "a.png")[0].numpy() * 65535, array, atol=0.01)
+    assert np.allclose(read_mask(tmp_path / "a.png", MaskRule(floor=0))[0].numpy() * 65535, array, atol=0.01)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
@@ -184,12 +186,6 @@ def bomb(tmp_path):
     return path
 
 
-def big(tmp_path):
-    path = tmp_path / "big.png"
-    Image.new("1", (10000, 9500)).save(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -199,7 +195,6 @@ def big(tmp_path):
         (corrupt, "cannot be read"),
         (empty, "cannot be read"),
         (bomb, "too large"),
-        (big, "too large"),
         (lambda folder: save(folder / "one.png", photo(1, 1)), "1 x 1"),
         (lambda folder: save(folder / "thin.png", photo(7, 100)), "100 x 7"),
     ],
@@ -252,7 +247,6 @@ SOFT[5, 8:20] = 90
         ("white RGBA", Image.merge("RGBA", [Image.new("L", (32, 24), 255)] * 3 + [Image.fromarray(SOFT)]), SOFT),
         ("black RGBA", Image.merge("RGBA", [Image.new("L", (32, 24), 0)] * 3 + [Image.fromarray(MASK)]), MASK * 255),
         ("LA", Image.merge("LA", [Image.new("L", (32, 24), 255), Image.fromarray(SOFT)]), SOFT),
-        ("both vary", Image.merge("RGBA", [Image.fromarray(SOFT)] * 3 + [Image.fromarray(255 - SOFT)]), SOFT),
         ("16 bit", Image.fromarray(SOFT.astype(np.uint16) * 257), SOFT),
         ("16 bit of 0 and 255", Image.fromarray(MASK.astype(np.uint16) * 255), MASK * 255),
         ("red on black", Image.fromarray(np.dstack([SOFT, SOFT * 0, SOFT * 0])), SOFT),
@@ -303,7 +297,7 @@ def reference_arrays(shared, case):
 def test_masks_equal_the_reference(shared, key):
     case = {"girl": "girl128_edge", "house": "house128_multi"}[key]
     golden = reference_arrays(shared, case)
-    mask = read_mask(shared / "parity" / "inputs" / f"{key}_mask.png")
+    mask = read_mask(shared / "parity" / "inputs" / f"{key}_mask.png", MaskRule(floor=0))
     original, latent = golden["original_mask"], golden["latent_mask"]
     assert np.array_equal(binary_mask(mask, original.shape[-2:]).numpy(), original[0])
     assert np.array_equal(binary_mask(mask, latent.shape[-2:]).expand(4, -1, -1).numpy(), latent[0])

@@ -17,6 +17,7 @@ ALLOWED = {
     "columns": set(),
     "files": set(),
     "command": {"errors", "config"},
+    "names": set(),
     "protocols": {"types", "columns"},
     "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},

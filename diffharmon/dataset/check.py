@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from PIL import Image, UnidentifiedImageError
-
-from diffharmon.dataset.iharmony4 import SUBSETS
-from diffharmon.dataset.reading import existing_folder, image_files, read_composite
+from diffharmon.dataset.iharmony4 import SUBSETS, find_image, of_subset
+from diffharmon.dataset.reading import existing_folder, image_files, read_composite, read_list
 from diffharmon.errors import InputError
-from diffharmon.images import SUFFIXES
+from diffharmon.images import image_size
 
 SPLITS = ("train", "test")
 # Composites by subset and split: 65,742 and 7,404 altogether (README of bcmi/Image-Harmonization-Dataset-iHarmony4).
@@ -33,7 +31,7 @@ class Problem:
 
     Attributes:
         kind: ``subset``, ``list``, ``count``, ``name``, ``missing``, ``unlisted``, ``unreadable``, ``size`` or ``file``
-            (what reading the composite says, such as an empty mask).
+            (why the composite cannot be used, such as an empty mask).
         place: ``<Subset>/<split>`` or ``<Subset>``.
         text: What was found and what was expected.
     """
@@ -97,8 +95,8 @@ def _listed(root: Path, subset: str, split: str) -> list[str]:
     path = own if own.is_file() else common
     if not path.is_file():
         raise InputError(f"found no list, expected {own} or {common}")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()]
-    return [line.split("/")[-1] for line in lines if line and (path == own or line.split("/")[0] == subset)]
+    lines = read_list(path)
+    return [line.split("/")[-1] for line in (lines if path == own else of_subset(lines, subset))]
 
 
 def _list_problems(place: str, names: Sequence[str], published: int | None) -> Iterator[Problem]:
@@ -114,41 +112,32 @@ def _file_problem(place: str, folder: Path, name: str, decode: bool) -> Problem 
     parts = Path(name).stem.rsplit("_", 2)
     if len(parts) < 3 or not all(parts):
         return Problem("name", place, f"{name} is listed, expected a name <image>_<mask>_<number>.jpg")
-    image = folder / "composite_images" / name
-    mask = _find(folder / "masks", f"{parts[0]}_{parts[1]}", ".png")
-    real = _find(folder / "real_images", parts[0], image.suffix)
+    image = find_image(folder / "composite_images", Path(name).stem, Path(name).suffix)
+    mask = find_image(folder / "masks", f"{parts[0]}_{parts[1]}", ".png")
+    real = find_image(folder / "real_images", parts[0], image.suffix)
     for what, path in (("composite", image), ("mask", mask), ("real photo", real)):
         if not path.is_file():
             return Problem("missing", place, f"{what} {path} of {name} does not exist")
     try:
-        sizes = [_size(path) for path in (image, mask, real)]
-        if len(set(sizes)) > 1:
-            shown = ", ".join(f"{width} x {height}" for width, height in sizes)
-            return Problem("size", place, f"composite, mask and real photo of {name} differ in size: {shown}")
+        sizes = [image_size(path) for path in (image, mask, real)]
+    except InputError as error:
+        return Problem("unreadable", place, f"{name}: {error}")
+    if len(set(sizes)) > 1:
+        shown = ", ".join(f"{width} x {height}" for width, height in sizes)
+        return Problem("size", place, f"composite, mask and real photo of {name} differ in size: {shown}")
+    try:
         if decode:
             read_composite(image.stem, place, image, mask, real)
-    except (UnidentifiedImageError, OSError) as error:
-        return Problem("unreadable", place, f"{name}: {error}")
     except InputError as error:
         return Problem("file", place, str(error))
     return None
 
 
-def _find(folder: Path, stem: str, expected: str) -> Path:
-    """The file of this stem, which may have been saved in another format than the published one."""
-    paths = [folder / f"{stem}{suffix}" for suffix in dict.fromkeys((expected, *SUFFIXES))]
-    return next((path for path in paths if path.exists()), paths[0])
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as opened:
-        return opened.size
-
-
 def _unlisted(folder: Path, listed: set[str]) -> Iterator[Problem]:
     composites = folder / "composite_images"
-    present = {path.name for path in image_files(composites)} if composites.is_dir() else set()
-    unlisted = sorted(present - listed)
+    stems = {Path(name).stem for name in listed}  # Files may be saved in another format than listed.
+    present = image_files(composites) if composites.is_dir() else []
+    unlisted = [path.name for path in present if path.stem not in stems]
     if unlisted:
         yield Problem(
             "unlisted", folder.name, f"{len(unlisted)} composites stand in no list: {', '.join(unlisted[:5])}"

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffharmon.dataset.reading import existing_folder, image_files, read_composite
+from diffharmon.dataset.reading import FileSettings, existing_folder, image_files, log_skipped, read_composite
 from diffharmon.dataset.selection import choose
 from diffharmon.errors import InputError
+from diffharmon.images import MASK_FLOOR, MAX_MEGAPIXELS
 from diffharmon.types import Composite
 
 _IMAGE_ENDINGS = ("_composite", "_comp", "_image")
@@ -38,9 +39,18 @@ class Folder:
         seed: Chooses the images when there is a limit.
         strict: Refuse the whole set when the pairing is not one to one; otherwise each file without its counterpart
             is an entry that raises when it is read.
+        mask_channel: Which channel of a mask file is the mask: alpha, grey, red, green or blue; None follows the rule
+            in ``images.masks``, which refuses a file that leaves it in doubt.
+        label: The label of the foreground in mask files that are label maps.
+        mask_floor: Levels of a mask up to this one, of 255, are background; 0 takes all levels as they are, as the
+            public code does.
+        max_megapixels: The largest number of pixels of a file, in millions.
+
+    The composites come in natural order of their names (``2.png`` before ``10.png``); order pairs nothing.
 
     Raises:
-        InputError: For a missing or empty folder, or (strict) for a pairing that is not one to one.
+        InputError: For a missing or empty folder, settings that do not fit, or (strict) for a pairing that is not one
+            to one.
     """
 
     def __init__(
@@ -51,7 +61,12 @@ class Folder:
         limit: int | None = None,
         seed: int = 0,
         strict: bool = True,
+        mask_channel: str | None = None,
+        label: int | None = None,
+        mask_floor: int = MASK_FLOOR,
+        max_megapixels: int | float = MAX_MEGAPIXELS,
     ) -> None:
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         image_folder, mask_folder = existing_folder(images, "dataset.images"), existing_folder(masks, "dataset.masks")
         image_paths, mask_paths = image_files(image_folder), image_files(mask_folder)
         if image_folder.resolve() == mask_folder.resolve():
@@ -59,7 +74,9 @@ class Folder:
             mask_paths = [path for path in mask_paths if _bare(path, _MASK_ENDINGS) != _stem(path)]
         if not image_paths:
             raise InputError(f"dataset.images {image_folder} holds no image files, expected some composites")
-        real_paths = None if reals is None else image_files(existing_folder(reals, "dataset.reals"))
+        real_folder = None if reals is None else existing_folder(reals, "dataset.reals")
+        real_paths = None if real_folder is None else image_files(real_folder)
+        log_skipped([image_folder, mask_folder, *([] if real_folder is None else [real_folder])])
         entries = _pair(image_paths, mask_paths, real_paths)
         if strict:
             _refuse_faults(entries, image_folder, mask_folder)
@@ -75,7 +92,7 @@ class Folder:
         entry = self._entries[index]
         if entry.fault or entry.image is None or entry.mask is None:
             raise InputError(entry.fault)
-        return read_composite(entry.name, "folder", entry.image, entry.mask, entry.real)
+        return read_composite(entry.name, "folder", entry.image, entry.mask, entry.real, settings=self.settings)
 
     def name(self, index: int) -> str:
         """Return the stem of composite ``index``."""

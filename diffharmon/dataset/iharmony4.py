@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffharmon.dataset.reading import existing_folder, image_files, read_composite
+from diffharmon.dataset.reading import FileSettings, existing_folder, image_files, read_composite, read_list
 from diffharmon.dataset.selection import choose
 from diffharmon.errors import InputError
-from diffharmon.images import FILTERS, SUFFIXES, Filter
+from diffharmon.images import FILTERS, MASK_FLOOR, MAX_MEGAPIXELS, SUFFIXES, Filter
 from diffharmon.types import Composite
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
@@ -29,7 +29,8 @@ class IHarmony4:
 
     ``<image>_<mask>_<k>.jpg`` in ``composite_images`` goes with ``<image>_<mask>.png`` in ``masks`` and ``<image>.jpg``
     in ``real_images``; names are taken apart from the right, since image names hold hyphens and (in ccHarmony)
-    underscores. The lists are ``<Subset>/<Subset>_<split>.txt``, else ``IHD_<split>.txt``. ``root`` may also be a
+    underscores. The lists are ``<Subset>/<Subset>_<split>.txt``, else ``IHD_<split>.txt``; of their lines the file name
+    counts, and a file saved in another format than listed is found. ``root`` may also be a
     single folder of this layout, such as one subset's or ccHarmony's, whose lists name ``<image>_<mask>`` for all
     composites of that foreground.
 
@@ -42,6 +43,12 @@ class IHarmony4:
         filter: Filter of that resize, PIL's (antialiased) on 8 bits.
         limit: Use only so many images, chosen by ``seed`` with each subset's share.
         seed: Chooses the images when there is a limit.
+        mask_channel: Which channel of a mask file is the mask: alpha, grey, red, green or blue; None follows the rule
+            in ``images.masks``, which refuses a file that leaves it in doubt.
+        label: The label of the foreground in mask files that are label maps.
+        mask_floor: Levels of a mask up to this one, of 255, are background; 0 takes all levels as they are, as the
+            public code does.
+        max_megapixels: The largest number of pixels of a file, in millions.
 
     Raises:
         InputError: For a missing folder or list, an empty or a repeating list, or an unknown filter.
@@ -56,7 +63,12 @@ class IHarmony4:
         filter: Filter = "bicubic",
         limit: int | None = None,
         seed: int = 0,
+        mask_channel: str | None = None,
+        label: int | None = None,
+        mask_floor: int = MASK_FLOOR,
+        max_megapixels: int | float = MAX_MEGAPIXELS,
     ) -> None:
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         self.root = existing_folder(root, "dataset.root (set IHARMONY4_ROOT)")
         self.split, self.size, self.filter = split, size, filter
         if size is not None and size < 8:
@@ -89,11 +101,12 @@ class IHarmony4:
         return read_composite(
             name,
             entry.source,
-            _part(entry.folder, _COMPOSITES) / entry.file,
-            _find(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
-            _find(_part(entry.folder, _REALS), parts[0], Path(entry.file).suffix),
+            find_image(_part(entry.folder, _COMPOSITES), name, Path(entry.file).suffix),
+            find_image(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
+            find_image(_part(entry.folder, _REALS), parts[0], Path(entry.file).suffix),
             self.size,
             self.filter,
+            self.settings,
         )
 
     def name(self, index: int) -> str:
@@ -110,7 +123,7 @@ class IHarmony4:
         for subset in subsets or SUBSETS:
             lines = _read_list(self.root / subset / f"{subset}_{self.split}.txt")
             if lines is None and common is not None:
-                lines = [line for line in common if line.split("/")[0] == subset]
+                lines = of_subset(common, subset)
             if lines is None:
                 if subsets is None and not (self.root / subset).exists():
                     continue
@@ -153,14 +166,16 @@ def _part(root: Path, names: Sequence[str]) -> Path:
     return next((root / name for name in names if (root / name).is_dir()), root / names[0])
 
 
-def _read_list(path: Path) -> list[str] | None:
-    if not path.is_file():
-        return None
-    lines = path.read_text(encoding="utf-8-sig").replace("\\", "/").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+def of_subset(lines: Sequence[str], subset: str) -> list[str]:
+    """Choose a subset's lines of a common list; ``./``, ``iHarmony4/`` or an absolute path may stand before it."""
+    return [line for line in lines if subset in line.split("/")[:-1]]
 
 
-def _find(folder: Path, stem: str, expected: str) -> Path:
-    """The file of this stem with the expected suffix, or with another one where only that exists."""
+def find_image(folder: Path, stem: str, expected: str) -> Path:
+    """Find the file of this stem with the expected suffix, or with another one where only that exists."""
     paths = [folder / f"{stem}{suffix}" for suffix in dict.fromkeys((expected, *SUFFIXES))]
     return next((path for path in paths if path.exists()), paths[0])
+
+
+def _read_list(path: Path) -> list[str] | None:
+    return read_list(path) if path.exists() else None

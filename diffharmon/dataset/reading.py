@@ -1,10 +1,60 @@
 """From files to a composite: what all datasets of files share."""
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from natsort import natsorted
+
 from diffharmon.errors import InputError
-from diffharmon.images import SUFFIXES, Filter, check_mask, read_image, read_mask, resize
+from diffharmon.images import (
+    MASK_FLOOR,
+    MAX_MEGAPIXELS,
+    SUFFIXES,
+    Filter,
+    MaskRule,
+    check_mask,
+    load_mask,
+    read_image,
+    require_regular,
+    resize,
+)
 from diffharmon.types import Composite
+
+log = logging.getLogger(__name__)
+_MAX_LIST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class FileSettings:
+    """How a dataset reads its files.
+
+    Args:
+        mask_channel: Which channel of a mask file is the mask; None follows the rule in ``images.masks``.
+        label: The label of the foreground in mask files that are label maps.
+        mask_floor: Levels of a mask up to this one, of 255, are background.
+        max_megapixels: The largest number of pixels of a file, in millions.
+
+    Raises:
+        InputError: For an unknown channel, a negative label, both, or a limit that is not above 0.
+    """
+
+    mask_channel: str | None = None
+    label: int | None = None
+    mask_floor: int = MASK_FLOOR
+    max_megapixels: int | float = MAX_MEGAPIXELS
+
+    def __post_init__(self) -> None:
+        MaskRule(self.mask_channel, self.label, self.mask_floor)
+        if not self.max_megapixels > 0:
+            raise InputError(f"dataset.max_megapixels must be above 0, got {self.max_megapixels}")
+
+    @property
+    def mask_rule(self) -> MaskRule:
+        """The rule that masks are read by."""
+        return MaskRule(self.mask_channel, self.label, self.mask_floor)
 
 
 def read_composite(
@@ -15,6 +65,7 @@ def read_composite(
     real: Path | None = None,
     size: int | None = None,
     filter: Filter = "bicubic",
+    settings: FileSettings | None = None,
 ) -> Composite:
     """Read one composite.
 
@@ -24,37 +75,69 @@ def read_composite(
         image: The composite photo.
         mask: Its foreground mask, of the same size.
         real: The photo as it really was, of the same size.
-        size: Side of a square to which all three are resized on 8 bits; None keeps the full size.
+        size: Side of a square to which all three are resized on 8 bits; None keeps the full size and depth.
         filter: Filter of that resize.
+        settings: How the files are read; None is the default.
 
     Raises:
         InputError: Naming the file that cannot be read or does not fit.
     """
-    picture = read_image(image)
-    foreground = read_mask(mask)
-    check_mask(foreground, picture.image, str(mask))
-    truth = read_image(real).image if real is not None else None
+    settings = settings or FileSettings()
+    limit = float(settings.max_megapixels)
+    picture = read_image(image, limit)
+    foreground = load_mask(mask, settings.mask_rule, limit)
+    check_mask(foreground.values, picture.image, str(mask))
+    truth = read_image(real, limit).image if real is not None else None
     if truth is not None and truth.shape != picture.image.shape:
         given, expected = truth.shape[-2:], picture.image.shape[-2:]
         raise InputError(
             f"real photo {real} is {given[1]} x {given[0]} pixels, expected {expected[1]} x {expected[0]} "
             f"(width x height) as {image}"
         )
-    if size is None:
-        return Composite(name, source, picture.image, foreground, truth, picture.alpha, picture.profile)
-    square = (size, size)
-    foreground = resize(foreground, square, filter)
-    resized = resize(picture.image, square, filter, picture.alpha)
-    check_mask(foreground, resized, f"{mask} at {size} x {size}")
-    return Composite(
+    composite = Composite(
         name,
         source,
-        resized,
-        foreground,
-        None if truth is None else resize(truth, square, filter),
-        None if picture.alpha is None else resize(picture.alpha, square, filter),
+        picture.image,
+        foreground.values,
+        truth,
+        picture.alpha,
         picture.profile,
+        picture.depth,
+        picture.grey,
+        foreground.source,
     )
+    if size is None:
+        return composite
+    resized = _squared(composite, size, filter)
+    check_mask(resized.mask, resized.image, f"{mask} at {size} x {size}")
+    return resized
+
+
+def _squared(composite: Composite, side: int, filter: Filter) -> Composite:
+    """Resize a composite to a square, which leaves 8 bits."""
+    square = (side, side)
+    return replace(
+        composite,
+        image=resize(composite.image, square, filter, composite.alpha),
+        mask=resize(composite.mask, square, filter),
+        real=None if composite.real is None else resize(composite.real, square, filter),
+        alpha=None if composite.alpha is None else resize(composite.alpha, square, filter),
+        depth=8,
+    )
+
+
+def read_list(path: Path) -> list[str]:
+    """Read the lines of a list file, stripped, with ``/`` between folders; empty ones are left out.
+
+    Raises:
+        InputError: For a file that is missing, no regular file, or no text in UTF-8.
+    """
+    require_regular(path, "a list of image names", _MAX_LIST_BYTES)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a list of image names in UTF-8: {error}") from None
+    return [line.strip() for line in text.replace("\\", "/").splitlines() if line.strip()]
 
 
 def existing_folder(path: str | Path, what: str) -> Path:
@@ -66,6 +149,24 @@ def existing_folder(path: str | Path, what: str) -> Path:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List what is named like an image in a folder, hidden files left out, in order of name."""
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in entries if entry.suffix.lower() in SUFFIXES)
+    """List what is named like an image in a folder, hidden files left out, in natural order (``2.png``, ``10.png``)."""
+    return natsorted((path for path in _visible(folder) if _is_image(path)), key=lambda path: path.name)
+
+
+def log_skipped(folders: Sequence[Path]) -> None:
+    """Log once how many files of some folders are skipped because they are not named like images."""
+    skipped = [path for folder in dict.fromkeys(folders) for path in _visible(folder) if not _is_image(path)]
+    files = natsorted(path.name for path in skipped if path.is_file())
+    if files:
+        endings = Counter(Path(name).suffix.lower() or "no ending" for name in files)
+        counted = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
+        shown = ", ".join(files[:5]) + (", ..." if len(files) > 5 else "")
+        log.warning("%d files are skipped, they are not named like images (%s): %s", len(files), counted, shown)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES

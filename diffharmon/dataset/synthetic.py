@@ -42,7 +42,7 @@ class Synthetic:
     ``<photo>.png``, white is the object. ``photos`` may also be a folder of such folders, each with its own ``masks``.
     Composites are named ``<photo>_<k>_<n>`` as iHarmony4's. The draw of words and of the grade's settings is seeded by
     ``seed`` and the composite's name alone; words are drawn anew until the composite's foreground lies between
-    ``hardest`` and ``mildest`` from the photo. Composites are quantized to 8 bits.
+    ``min_psnr`` and ``max_psnr`` from the photo. Composites are quantized to 8 bits.
 
     Args:
         photos: Folder of photos, or folder of folders of photos.
@@ -51,10 +51,10 @@ class Synthetic:
             than masks; null makes one a mask.
         seed: Chooses masks, words and grades.
         limit: Use only so many of them, with each source's share.
-        smallest: Smallest share of the photo that the object may cover; smaller ones are skipped.
-        largest: Largest share; larger ones are skipped.
-        hardest: Lowest foreground PSNR of a composite in dB.
-        mildest: Highest foreground PSNR of a composite in dB.
+        min_area: Minimum share of the photo that the object covers; smaller ones are skipped.
+        max_area: Maximum share; larger ones are skipped.
+        min_psnr: Minimum foreground PSNR of a composite in dB.
+        max_psnr: Maximum foreground PSNR of a composite in dB.
         neutral: The word for the light of the untouched photo.
         words: Write the true descriptions here as ``write_words`` does, for ``describer=file``; null writes nothing.
 
@@ -69,27 +69,27 @@ class Synthetic:
         count: int | None = None,
         seed: int = 0,
         limit: int | None = None,
-        smallest: float = 0.02,
-        largest: float = 0.75,
-        hardest: float = 10.0,
-        mildest: float = 28.0,
+        min_area: float = 0.02,
+        max_area: float = 0.75,
+        min_psnr: float = 10.0,
+        max_psnr: float = 28.0,
         neutral: str = "daylight",
         words: str | None = None,
     ) -> None:
-        if not 0 <= smallest < largest <= 1:
-            raise InputError(f"expected 0 <= dataset.smallest < dataset.largest <= 1, got {smallest} and {largest}")
-        if not hardest < mildest:
-            raise InputError(f"expected dataset.hardest below dataset.mildest, got {hardest} and {mildest} dB")
+        if not 0 <= min_area < max_area <= 1:
+            raise InputError(f"expected 0 <= dataset.min_area < dataset.max_area <= 1, got {min_area} and {max_area}")
+        if not min_psnr < max_psnr:
+            raise InputError(f"expected dataset.min_psnr below dataset.max_psnr, got {min_psnr} and {max_psnr} dB")
         if count is not None and count < 1:
             raise InputError(f"dataset.count must be at least 1 or null for one a mask, got {count}")
-        self.seed, self.hardest, self.mildest, self.neutral = seed, hardest, mildest, neutral
+        self.seed, self.min_psnr, self.max_psnr, self.neutral = seed, min_psnr, max_psnr, neutral
         folder = existing_folder(photos, "dataset.photos")
         found = sorted(_pairs(folder, masks), key=lambda entry: self._digest(entry.name))
-        entries = _repeat(found, count, (smallest, largest))
+        entries = _repeat(found, count, (min_area, max_area))
         if not entries:
             raise InputError(
                 f"{folder} gives no composite: {len(found)} masks of its photos found, expected some that cover "
-                f"{smallest:.0%} to {largest:.0%} of their photo"
+                f"{min_area:.0%} to {max_area:.0%} of their photo"
             )
         names = [entry.name for entry in entries]
         self._entries = [entries[i] for i in choose(names, [entry.source for entry in entries], limit, seed)]
@@ -147,7 +147,7 @@ class Synthetic:
             words = draw_words(generator, (self.neutral,))
             grade = grades.sample(words, generator)
             error = (grade(pixels) - pixels).square().mean().clamp_min(1e-9)
-            if self.hardest < -10 * error.log10() < self.mildest:
+            if self.min_psnr < -10 * error.log10() < self.max_psnr:
                 break
         composite = from_uint8(to_uint8(grade(image) * mask + image * (1 - mask)))
         return torch.where(mask > 0, composite, image), words

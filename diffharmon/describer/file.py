@@ -6,10 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from natsort import natsorted
+
 from diffharmon.describer import words
 from diffharmon.errors import InputError
-from diffharmon.images import SUFFIXES
+from diffharmon.images import SUFFIXES, require_regular
 from diffharmon.types import Attempt, Composite, Description
+
+MAX_BYTES = 64 * 2**20
+ORDERS = ("natural", "alphabetical")
 
 
 class File:
@@ -18,8 +23,8 @@ class File:
     Three forms are told apart by their content:
 
     * ``object words,object words;object words,object words``: the reference's caption.txt. One line an image, in the
-      sorted order of the files in ``images``; a foreground and a background prompt, further pairs after ``;``. The
-      first word of a prompt is the object.
+      order of the files in ``images``; a foreground and a background prompt, further pairs after ``;``. The first word
+      of a prompt is the object.
     * ``name<TAB>object words,object words``: the same, keyed by the image's name.
     * JSON lines (name ending in ``.jsonl`` or ``.json``): ``{"name": ..., "object": ..., "foreground": [...],
       "background": [...]}``, several lines with one name for several descriptions.
@@ -29,12 +34,17 @@ class File:
     Args:
         path: The file.
         images: Folder with the composites, or the only one; needed where the lines carry no names.
+        order: The order of the images that lines without names follow: ``natural`` (``2.png`` before ``10.png``, as
+            the public code) or ``alphabetical`` (``10.png`` before ``2.png``). None accepts names for which both are
+            the same and refuses others.
 
     Raises:
         InputError: for a file that cannot be read, naming the line, and lines that cannot be paired with the images.
     """
 
-    def __init__(self, path: str, images: str | None = None) -> None:
+    def __init__(self, path: str, images: str | None = None, order: str | None = None) -> None:
+        if order not in (None, *ORDERS):
+            raise InputError(f"describer.order must be one of {', '.join(ORDERS)}, or null, got {order}")
         file = Path(path).expanduser()
         lines = _lines(file)
         if file.suffix.lower() in {".jsonl", ".json"}:
@@ -42,7 +52,7 @@ class File:
         elif any("\t" in line for line in lines):
             pairs = _named_lines(file, lines)
         else:
-            pairs = _ordered_lines(file, lines, images)
+            pairs = _ordered_lines(file, lines, images, order)
         table: dict[str, list[Description]] = {}
         for name, description in pairs:
             table.setdefault(_composed(name), []).append(description)
@@ -73,6 +83,7 @@ def _composed(name: str) -> str:
 
 
 def _lines(file: Path) -> list[str]:
+    require_regular(file, "a file of descriptions", MAX_BYTES, "describer.path")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,16 +129,18 @@ def _named_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Descri
             yield name.strip(), description
 
 
-def _ordered_lines(file: Path, lines: Sequence[str], images: str | None) -> Iterator[tuple[str, Description]]:
+def _ordered_lines(
+    file: Path, lines: Sequence[str], images: str | None, order: str | None
+) -> Iterator[tuple[str, Description]]:
     if images is None:
         raise InputError(
-            f"the lines of {file} carry no image names; set describer.images to the folder whose sorted files they "
-            "follow, or begin each line with the image's name and a tab"
+            f"the lines of {file} carry no image names; set describer.images to the folder whose files they follow "
+            "in order, or begin each line with the image's name and a tab"
         )
     folder = Path(images).expanduser()
     if folder.is_dir():
         paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
-        names = sorted(path.name for path in paths)
+        names = _in_order(file, [path.name for path in paths], order)
     elif folder.is_file():
         names = [folder.name]
     else:
@@ -145,6 +158,19 @@ def _ordered_lines(file: Path, lines: Sequence[str], images: str | None) -> Iter
             yield stem, description
 
 
+def _in_order(file: Path, names: Sequence[str], order: str | None) -> list[str]:
+    """Order the images as the lines do; refuses to guess where the two usual orders differ."""
+    natural, alphabetical = natsorted(names), sorted(names)
+    if order is None and natural != alphabetical:
+        place = next(place for place, pair in enumerate(zip(natural, alphabetical, strict=True)) if len(set(pair)) > 1)
+        raise InputError(
+            f"the lines of {file} carry no image names, and line {place + 1} is for {natural[place]} in natural order "
+            f"but for {alphabetical[place]} in alphabetical order; set describer.order to natural (the public code's) "
+            "or alphabetical, or begin each line with the image's name and a tab"
+        )
+    return alphabetical if order == "alphabetical" else natural
+
+
 def _json_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Description]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -152,7 +178,7 @@ def _json_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Descrip
         where = f"{file}:{number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: not JSON ({error}); expected one object in each line") from None
         yield _text(row, "name", where), _from_row(row, where)
 
@@ -171,5 +197,5 @@ def _from_row(row: dict[str, Any], where: str) -> Description:
     front = words.split(row.get("foreground"), f"{where} foreground")
     back = words.split(row.get("background"), f"{where} background")
     words.require(name, front, back, where)
-    speaker = row.get("describer")
-    return Description(name, front, back, describer=f"file ({speaker})" if speaker else "file", user_provided=True)
+    describer = row.get("describer")
+    return Description(name, front, back, describer=f"file ({describer})" if describer else "file", user_provided=True)

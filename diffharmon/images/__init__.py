@@ -1,27 +1,63 @@
-"""Reading, writing and resizing of images and masks, on 8 bits as PIL does it."""
+"""Reading, writing and resizing of images and masks; resizing is done on 8 bits as PIL does it."""
 
 import os
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from diffharmon.errors import InputError
-from diffharmon.files import replacing
-from diffharmon.images.decoding import SMALLEST_SIDE as SMALLEST_SIDE
-from diffharmon.images.decoding import decode
+from diffharmon.images.decoding import decode, image_size
+from diffharmon.images.masks import MASK_FLOOR, MASK_THRESHOLD, Mask, MaskRule, check_mask, load_mask
+from diffharmon.images.opening import MAX_MEGAPIXELS, SMALLEST_SIDE, require_regular
+from diffharmon.images.writing import (
+    SUFFIX_OF_DEPTH,
+    check_background,
+    from_uint8,
+    quantize,
+    to_grey,
+    to_uint8,
+    write_image,
+)
 from diffharmon.types import Composite
+
+__all__ = [
+    "FILTERS",
+    "MASK_FLOOR",
+    "MASK_THRESHOLD",
+    "MAX_MEGAPIXELS",
+    "SMALLEST_SIDE",
+    "SUFFIXES",
+    "SUFFIX_OF_DEPTH",
+    "Filter",
+    "Mask",
+    "MaskRule",
+    "Picture",
+    "binary_mask",
+    "check_background",
+    "check_mask",
+    "from_uint8",
+    "image_size",
+    "load_mask",
+    "quantize",
+    "read_image",
+    "read_mask",
+    "require_regular",
+    "resize",
+    "squash",
+    "to_grey",
+    "to_uint8",
+    "write_image",
+]
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MASK_THRESHOLD = 100 / 255
+# Endings by which a folder's images are recognized; HEIC and JPEG XL are read with their extras.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".jxl")
 
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -39,77 +75,40 @@ class Picture:
         image: RGB in [0, 1], upright.
         alpha: Transparency in [0, 1] (1 is opaque) where the file has one.
         profile: ICC profile where the file has one for RGB.
+        depth: Bits a sample of the file, 8 or 16; 32 is floating point.
+        grey: Whether the file has no colour.
     """
 
     image: Float[Tensor, "3 h w"]
     alpha: Float[Tensor, "1 h w"] | None = None
     profile: bytes | None = None
+    depth: int = 8
+    grey: bool = False
 
 
-def read_image(path: str | os.PathLike[str]) -> Picture:
-    """Read a photo as RGB in [0, 1].
+def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """Read a photo as RGB in [0, 1], at the depth of the file.
 
-    Understands grey, palette, transparent, 1-bit, 16-bit and CMYK files (CMYK through its own ICC profile when it
-    has one) and applies the EXIF orientation. Transparent colours stay as stored.
+    Understands grey, palette, transparent, 1-bit, 16-bit, 32-bit float and CMYK files (CMYK through its own ICC
+    profile when it has one) and applies the EXIF orientation. Transparent colours stay as stored.
 
     Raises:
-        InputError: For a missing, damaged, too small (a side under 8 pixels) or absurdly large file.
+        InputError: For a missing, damaged or too small file (a side under 8 pixels), one of more than
+            ``max_megapixels`` million pixels, or one of a format that is not read.
     """
-    pixels = decode(Path(path))
+    pixels = decode(Path(path), max_megapixels)
     values = torch.from_numpy(pixels.values.astype(np.float32) / np.float32(pixels.peak)).permute(2, 0, 1)
     channels = values.shape[0]
     colour = values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)
     alpha = values[-1:].contiguous() if channels in (2, 4) else None
-    return Picture(colour.contiguous(), alpha, pixels.profile)
+    return Picture(colour.contiguous(), alpha, pixels.profile, pixels.depth, pixels.grey)
 
 
-def read_mask(path: str | os.PathLike[str]) -> Float[Tensor, "1 h w"]:
-    """Read a foreground mask as values in [0, 1]; 1 is foreground.
-
-    Files that hold only 0 and 1, and 16-bit files that hold only 8-bit values, are scaled to their meaning. In a file
-    with transparency the alpha channel is the mask when it varies and the colour does not; otherwise alpha is
-    ignored. Of the colour channels the first counts, as in the method's public code, unless it is constant; then the
-    brightest does.
-
-    Raises:
-        InputError: As ``read_image``.
-    """
-    pixels = decode(Path(path))
-    values, peak = pixels.values, pixels.peak
-    if values.shape[2] in (2, 4):
-        colour, alpha = values[..., :-1], values[..., -1:]
-        flat = bool((colour == colour[:1, :1]).all())
-        values = alpha if flat and alpha.min() != alpha.max() else colour
-    first = values[..., 0]
-    plane = (first if first.min() != first.max() else values.max(axis=2)).astype(np.float32)
-    if peak > 1:
-        highest = plane.max()
-        peak = 1.0 if highest <= 1 else 255.0 if highest <= 255 else peak
-    return torch.from_numpy(plane / np.float32(peak))[None]
-
-
-def check_mask(mask: Float[Tensor, "1 h w"], image: Float[Tensor, "3 y x"], name: str) -> None:
-    """Refuse a mask that does not belong to the image or that selects nothing or everything.
-
-    Args:
-        mask: Foreground mask in [0, 1].
-        image: The image it should fit.
-        name: What to call the mask in the message, such as its file.
-
-    Raises:
-        InputError: For another size, or no or every pixel above 100/255.
-    """
-    given, expected = tuple(mask.shape[-2:]), tuple(image.shape[-2:])
-    if given != expected:
-        raise InputError(
-            f"mask {name} is {given[1]} x {given[0]} pixels, expected {expected[1]} x {expected[0]} "
-            "(width x height) as its image"
-        )
-    foreground = mask > MASK_THRESHOLD
-    if not foreground.any():
-        raise InputError(f"mask {name} is empty: no pixel is brighter than 100 of 255, expected a foreground")
-    if foreground.all():
-        raise InputError(f"mask {name} covers the whole image, expected some background around the foreground")
+def read_mask(
+    path: str | os.PathLike[str], rule: MaskRule | None = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> Float[Tensor, "1 h w"]:
+    """Read a foreground mask as values in [0, 1]; 1 is foreground. See ``masks.load_mask``."""
+    return load_mask(Path(path), rule, max_megapixels).values
 
 
 def resize(
@@ -161,43 +160,6 @@ def squash(composite: Composite, side: int) -> Composite:
         real=None if composite.real is None else resize(composite.real, size),
         alpha=None,
     )
-
-
-def write_image(
-    path: str | os.PathLike[str],
-    image: Float[Tensor, "c h w"],
-    alpha: Float[Tensor, "1 h w"] | None = None,
-    profile: bytes | None = None,
-) -> None:
-    """Write an 8-bit PNG, rounded; the file appears complete or not at all, and equal input gives equal bytes.
-
-    Args:
-        path: A name that ends in ``.png``; its folder is made when missing.
-        image: One or three channels; values are clipped to [0, 1].
-        alpha: Transparency to store with an RGB image.
-        profile: ICC profile to embed.
-
-    Raises:
-        ValueError: For another suffix.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"images are written as PNG, expected a name ending in .png, got {path.name}")
-    picture = _to_pil(image if alpha is None else torch.cat((image, alpha.to(image))))
-    # Run lengths suit the filtered rows of photos: a third of the default's time for files of about the same size.
-    options = {"compress_level": 1, "compress_type": zlib.Z_RLE, **({"icc_profile": profile} if profile else {})}
-    with replacing(path) as partial:
-        picture.save(partial, format="PNG", **options)
-
-
-def to_uint8(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
-    """Turn [0, 1] into rounded 8-bit values; what is outside is clipped."""
-    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def from_uint8(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
-    """Turn 8-bit values into [0, 1] in float32."""
-    return image.float() / 255
 
 
 def _to_pil(image: Float[Tensor, "c h w"]) -> Image.Image:

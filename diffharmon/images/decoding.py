@@ -1,20 +1,18 @@
 """Decoding of image files of every kind that photos and masks come in; used by ``diffharmon.images`` only."""
 
 import io
-import struct
-import warnings
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms
+import tifffile
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from diffharmon.errors import InputError
-
-SMALLEST_SIDE = 8
+from diffharmon.images.opening import MAX_MEGAPIXELS, open_image, require_regular, require_size
 
 _ORIENTATION_TAG = 0x0112
 # EXIF 2.32, table 6: what brings each orientation upright, on arrays whose first two axes are rows and columns.
@@ -27,81 +25,142 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
-# What PIL and its plugins raise on damaged files, besides OSError.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError, struct.error, zlib.error)
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded samples before any scaling: ``h w c`` with c = 1 (grey), 2 (grey, alpha), 3 or 4, and their peak."""
+    """Decoded samples before any scaling.
+
+    Attributes:
+        values: ``h w c`` with c = 1 (grey), 2 (grey, alpha), 3 or 4, upright.
+        peak: The value of white.
+        depth: Bits a sample of the file, 8 or 16; 32 is floating point.
+        grey: Whether the file has no colour.
+        profile: ICC profile where the file has one for RGB.
+        labels: Indices ``h w`` into the palette, for a file that has one.
+    """
 
     values: np.ndarray
     peak: float
+    depth: int = 8
+    grey: bool = False
     profile: bytes | None = None
+    labels: np.ndarray | None = None
 
 
-def decode(path: Path) -> Pixels:
-    """Read a file's upright samples; raises ``InputError`` that says in one line why it cannot."""
-    path = path.expanduser()
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, expected an image file")
-    if not path.is_file():
-        raise InputError(f"{path} does not exist, expected an image file")
+def decode(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
+    """Read a file's upright samples; whatever is wrong with it becomes an ``InputError`` of one line that names it."""
+    with _damage_named(path):
+        return _load(path.expanduser(), max_megapixels)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read the width and height in a file's header, as stored, whatever they are; raises as ``decode``."""
+    with _damage_named(path):
+        try:
+            with open_image(path.expanduser(), float("inf")) as picture:
+                return picture.size
+        except UnidentifiedImageError:
+            _require_tiff(path)
+        with tifffile.TiffFile(path) as file:
+            return file.pages[0].imagewidth, file.pages[0].imagelength
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    require_regular(path.expanduser(), "an image file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            pixels = _load(path)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path} is too large: {error}") from error
+        yield
     except InputError:
         raise
-    except _DAMAGE as error:
-        raise InputError(f"{path} cannot be read as an image, it may be damaged: {error}") from error
-    height, width = pixels.values.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        raise InputError(f"{path} is {width} x {height} pixels, expected at least {SMALLEST_SIDE} on each side")
-    return pixels
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory") from error
+    except Exception as error:  # Decoders raise anything on damaged files, from SyntaxError to ZeroDivisionError.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as an image, it may be damaged: {reason}") from error
 
 
-def _load(path: Path) -> Pixels:
-    with Image.open(path) as picture:
-        deep = picture.mode in ("RGB", "RGBA", "LA", "RGBX") and any(
-            ";16" in str(tile[3]) for tile in getattr(picture, "tile", ())
-        )
-        is_tiff = picture.format == "TIFF"
-        picture.load()
-        profile = picture.info.get("icc_profile")
-        # After load(): PIL turns TIFF files upright by itself and then drops the tag.
-        orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
-        if deep:
-            values, peak = _read_deep(path), 65535.0
-            upright = is_tiff  # cv2 turns TIFF upright in every mode
-        else:
-            values, peak = _samples(picture, path)
-            upright = False
-        cmyk = picture.mode == "CMYK"
-    if not upright:
-        values = _UPRIGHT.get(orientation, lambda pixels: pixels)(values)
-    if profile is not None and (cmyk or profile[16:20] != b"RGB "):
+def _require_tiff(path: Path) -> None:
+    """Refuse what Pillow cannot identify, but for TIFF files, of which OpenCV reads more kinds."""
+    with path.open("rb") as file:
+        if file.read(4) not in (b"II*\0", b"MM\0*"):
+            raise UnidentifiedImageError(f"unknown or damaged format of {path.name}")
+
+
+def _load(path: Path, max_megapixels: float) -> Pixels:
+    try:
+        with open_image(path, max_megapixels) as picture:
+            return _from_pillow(picture, path)
+    except UnidentifiedImageError:
+        _require_tiff(path)
+    return _from_tiff(path, max_megapixels)
+
+
+def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
+    mode = picture.mode
+    deep = mode in ("RGB", "RGBA", "LA", "RGBX") and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    is_tiff = picture.format == "TIFF"
+    picture.load()
+    # After load(): Pillow turns TIFF files upright by itself and then drops the tag.
+    orientation = _orientation(picture)
+    values, peak = (_read_deep(path), 65535.0) if deep else _samples(picture, path)
+    labels = np.asarray(picture) if mode == "P" else None
+    if not (deep and is_tiff):  # OpenCV turns TIFF upright in every mode.
+        turn = _UPRIGHT.get(orientation, lambda pixels: pixels)
+        values, labels = turn(values), None if labels is None else turn(labels)
+    profile = picture.info.get("icc_profile")
+    if profile is not None and (mode == "CMYK" or profile[16:20] != b"RGB "):
         profile = None
-    return Pixels(values, peak, profile)
+    depth = {255.0: 8, 65535.0: 16}.get(peak, 32)
+    return Pixels(values, peak, depth, mode in _GREY_MODES or mode.startswith("I;16"), profile, labels)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # Damaged EXIF data leave the pixels as they are stored.
+        return 1
 
 
 def _read_deep(path: Path) -> np.ndarray:
-    """Read 16-bit colour, which PIL would cut to 8 bits."""
+    """Read 16-bit colour, which Pillow would cut to 8 bits."""
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.dtype != np.uint16:
         raise InputError(f"{path} cannot be read as a 16-bit colour image, it may be damaged")
-    order = [2, 1, 0, 3][: values.shape[2]]
-    return values[..., order]
+    return _rgb(values)
+
+
+def _rgb(values: np.ndarray) -> np.ndarray:
+    """Reorder OpenCV's channels."""
+    return values[..., [2, 1, 0, 3][: values.shape[2]]]
+
+
+def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
+    """Read a TIFF that Pillow has no mode for: colour in floating point."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        require_size(path, page.imagewidth, page.imagelength, max_megapixels)
+        found = page.iccprofile
+    profile = bytes(found) if found is not None and bytes(found)[16:20] == b"RGB " else None
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype not in (np.float32, np.float64, np.uint16, np.uint8):
+        raise InputError(f"{path} is a TIFF file of a kind that is not read, expected 8, 16 or 32-bit float samples")
+    values = values[..., None] if values.ndim == 2 else _rgb(values)
+    peak = {"f": 1.0}.get(values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else 1.0)
+    if values.dtype.kind == "f":
+        values = _in_range(values.astype(np.float32), 1.0, path)
+    return Pixels(values, peak, 8 * min(values.dtype.itemsize, 4), values.shape[2] == 1, profile)
 
 
 def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:
-    """Bring any PIL mode to ``h w c`` samples and their peak."""
+    """Bring any Pillow mode to ``h w c`` samples and their peak."""
     if picture.mode.startswith("I;16"):
         return np.asarray(picture)[..., None].astype(np.uint16), 65535.0
-    if picture.mode in ("I", "F"):
-        return _wide(np.asarray(picture), path)
+    if picture.mode in ("I", "F"):  # grey of 32 bits: floats in [0, 1], or integers of at most 16 bits
+        values = np.asarray(picture)
+        peak = 1.0 if values.dtype.kind == "f" else 65535.0
+        return _in_range(values[..., None], peak, path), peak
     if picture.mode == "CMYK":
         picture = _from_cmyk(picture)
     elif "transparency" in picture.info or picture.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
@@ -114,14 +173,12 @@ def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:
     return array.reshape(*array.shape[:2], -1), 255.0
 
 
-def _wide(values: np.ndarray, path: Path) -> tuple[np.ndarray, float]:
-    """Grey files of 32 bits: floats in [0, 1], or integers of at most 16 bits."""
-    peak = 1.0 if values.dtype.kind == "f" else 65535.0
+def _in_range(values: np.ndarray, peak: float, path: Path) -> np.ndarray:
     if not (values.min() >= 0 and values.max() <= peak):  # also true for NaN
         raise InputError(
-            f"{path} holds grey values from {values.min()} to {values.max()}, expected values from 0 to {peak:g}"
+            f"{path} holds values from {values.min()} to {values.max()}, expected values from 0 to {peak:g}"
         )
-    return values[..., None], peak
+    return values
 
 
 def _from_cmyk(picture: Image.Image) -> Image.Image:

@@ -48,7 +48,8 @@ class GoldenCase:
     def composite(self) -> Composite:
         """The input composite, transparency included."""
         picture = images.read_image(self.inputs / self.settings["composite"])
-        mask = images.read_mask(self.inputs / self.settings["mask"])
+        # The public code takes small levels as they are.
+        mask = images.read_mask(self.inputs / self.settings["mask"], images.MaskRule(floor=0))
         return Composite(self.name, "parity", picture.image, mask, alpha=picture.alpha)
 
 

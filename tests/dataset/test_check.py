@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from diffharmon.dataset.check import PUBLISHED, SPLITS, check
-from diffharmon.dataset.iharmony4 import SUBSETS
+from diffharmon.dataset.iharmony4 import SUBSETS, IHarmony4
 from diffharmon.errors import InputError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_dataset.py"
@@ -145,3 +145,22 @@ def test_command_without_a_folder(tmp_path):
     done = subprocess.run([sys.executable, SCRIPT, tmp_path / "x"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: root ")
+
+
+@pytest.mark.parametrize("prefix", ["./", "iHarmony4/", "/data/iHarmony4/", ".\\"])
+def test_lists_with_prefixes_and_files_saved_in_another_format(root, prefix):
+    lines = []
+    for subset in SUBSETS:
+        (root / subset / f"{subset}_test.txt").rename(root / subset / "other.txt")
+        lines += [
+            f"{prefix}{subset}/composite_images/{name}" for name in (root / subset / "other.txt").read_text().split()
+        ]
+        for path in (root / subset / "composite_images").iterdir():
+            with Image.open(path) as opened:
+                opened.save(path.with_suffix(".png"))
+            path.unlink()
+    (root / "IHD_test.txt").write_text("\n".join(lines) + "\n")
+    assert found(root) == []
+    dataset = IHarmony4(str(root))
+    assert len(dataset) == len(lines)
+    assert {composite.source for composite in dataset} == set(SUBSETS)

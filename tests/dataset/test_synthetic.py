@@ -112,9 +112,9 @@ def test_faults(photos, tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         Synthetic(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="4 masks of its photos found"):
-        Synthetic(str(photos / "sea"), smallest=0.4, largest=0.5, count=3)
-    with pytest.raises(InputError, match=r"dataset\.hardest below"):
-        Synthetic(str(photos), hardest=30.0)
+        Synthetic(str(photos / "sea"), min_area=0.4, max_area=0.5, count=3)
+    with pytest.raises(InputError, match=r"dataset\.min_psnr below"):
+        Synthetic(str(photos), min_psnr=30.0)
     with pytest.raises(InputError, match="at least 1"):
         Synthetic(str(photos), count=0)
     photo(photos / "lake", "e", [(5, 5, 30, 30)])

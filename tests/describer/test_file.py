@@ -40,6 +40,35 @@ def test_one_line_for_one_image(write, images, composite):
     assert File(write("cat bright,cat dim"), f"{images}/photo.png").describe(composite).foreground == ("bright",)
 
 
+def numbered(tmp_path):
+    folder = tmp_path / "numbered"
+    folder.mkdir(exist_ok=True)
+    for number in range(1, 13):
+        (folder / f"{number}.png").touch()
+    return str(folder)
+
+
+@pytest.mark.parametrize(("order", "expected"), [("natural", "thing10"), ("alphabetical", "thing2")])
+def test_numbered_images_follow_the_order_that_was_set(write, tmp_path, composite, order, expected):
+    path = write("".join(f"thing{n} dim,thing{n} bright\n" for n in range(1, 13)))
+    file = File(path, numbered(tmp_path), order)
+    assert file.describe(replace(composite, name="10")).object == expected
+
+
+def test_lines_are_refused_where_two_orders_differ_and_nothing_names_the_image(write, tmp_path):
+    path = write("".join(f"thing{n} dim,thing{n} bright\n" for n in range(1, 13)))
+    with pytest.raises(InputError, match=r"line 2 is for 2\.png in natural order but for 10\.png .*describer\.order"):
+        File(path, numbered(tmp_path))
+    with pytest.raises(InputError, match="natural, alphabetical, or null, got size"):
+        File(path, numbered(tmp_path), "size")
+
+
+def test_names_come_before_order(write, tmp_path, composite):
+    path = write("".join(f"{n}\tthing{n} dim,thing{n} bright\n" for n in (12, 3, *range(4, 12), 1, 2)))
+    file = File(path, numbered(tmp_path))
+    assert all(file.describe(replace(composite, name=str(n))).object == f"thing{n}" for n in range(1, 13))
+
+
 def test_accents_in_names_have_one_form(write, composite):
     file = File(write("cafe\u0301\tcat bright,cat dim"))
     assert file.describe(replace(composite, name="caf\u00e9")).object == "cat"
@@ -107,7 +136,7 @@ def test_files_that_cannot_be_paired(write, images, tmp_path):
         File(write("cat a,cat b"), images)
     with pytest.raises(InputError, match="does not exist"):
         File(write("cat a,cat b"), images + "x")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         File(str(tmp_path / "absent.txt"))
     (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9")
     with pytest.raises(InputError, match="UTF-8"):
