@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffharmon.loading import ASSETS
+from diffharmon.files import ASSETS
 
 LENGTH = 12  # hexadecimal digits: enough for the few million files of the largest studies
 # What decides neither an image nor a number: a change here leaves earlier rows valid.

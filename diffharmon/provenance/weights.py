@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffharmon.loading import ASSETS
+from diffharmon.files import ASSETS
 from diffharmon.provenance.configuration import LENGTH, deciding_part, digest_of, leaves
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pt2", ".pth", ".ckpt", ".onnx")

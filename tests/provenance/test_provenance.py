@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffharmon.loading import ASSETS
+from diffharmon.files import ASSETS
 from diffharmon.provenance import weights
 from diffharmon.provenance.configuration import config_hash, differences, portable
 from diffharmon.provenance.inputs import as_columns, compare, composite_digests, words_digest
