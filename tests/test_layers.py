@@ -30,13 +30,19 @@ ALLOWED = {
     "panels": {"files", "images", "types"},
     "config": {"errors", "files"},
     "progress": {"types"},
+    "finite": {"errors", "types"},
+    "folder_lock": {"errors"},
+    "interrupts": set(),
+    "provenance": {"files", "protocols", "types"},
+    "sweep": {"errors", "files", "results"},
     **dict.fromkeys(KINDS, BASE),
     "backbone": BASE | {"attention"},
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": {"columns", "command", "errors", "results"},
-    "method": BASE | KINDS | {"cost"},
+    "method": BASE | KINDS | {"cost", "finite"},
+    "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
-    "module": BASE | {"results", "metrics", "progress", "panels"},
+    "module": BASE | {"results", "metrics", "progress", "panels", "finite", "provenance", "interrupts"},
 }
 
 

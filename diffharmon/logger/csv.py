@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffharmon.files import replacing
 from diffharmon.logger.columns import columns
+from diffharmon.logger.safety import inside, plain_cells
 
 
 class Csv:
@@ -21,13 +22,16 @@ class Csv:
         filename: Name of the file in the run's folder.
         folder: The run's folder.
         config: The run's resolved configuration; not written.
+
+    Raises:
+        ConfigError: ``filename`` leaves the run's folder or is one of its own files.
     """
 
     def __init__(
         self, filename: str = "results.csv", folder: Path | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
         self.folder = Path(folder or ".")
-        self.path = self.folder / filename
+        self.path = inside(self.folder, filename, "logger.csv.filename")
 
     def image(self, name: str, panel: Mapping[str, Float[Tensor, "3 _ _"]], row: Mapping[str, Any]) -> None:
         """Append one row; the pictures are in the run folder already."""
@@ -36,7 +40,7 @@ class Csv:
             self._write([*self._read(), row])
             return
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, header).writerow(row)
+            csv.DictWriter(file, header).writerow(plain_cells(row))
 
     def summary(self, rows: Sequence[Mapping[str, Any]], means: Mapping[str, float]) -> None:
         """Write the file anew from all rows of the run, those of failed images and of former starts among them."""
@@ -61,4 +65,4 @@ class Csv:
         with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns(self.folder, rows))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(map(plain_cells, rows))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.logger.columns import columns, numbers
+from diffharmon.logger.safety import inside
 from diffharmon.panels import fit
 
 
@@ -22,7 +23,7 @@ class TensorBoard:
         config: The run's resolved configuration; its ``name`` is written as text.
 
     Raises:
-        ConfigError: TensorBoard is not installed.
+        ConfigError: TensorBoard is not installed, or ``subfolder`` leaves the run's folder.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class TensorBoard:
                 "logger: tensorboard is not installed; expected pip install 'diffharmon[tensorboard]' or another logger"
             ) from error
         self.folder = Path(folder or ".")
-        self.writer = SummaryWriter(str(self.folder / subfolder))
+        self.writer = SummaryWriter(str(inside(self.folder, subfolder, "logger.tensorboard.subfolder")))
         self.save_images = save_images
         self.step = 0
         self.writer.add_text("study", str((config or {}).get("name", "")))

@@ -73,7 +73,7 @@ class Wandb:
                 config=settings,
                 # Jobs of a sweep may share a process: a new run each, whatever a former job left open.
                 reinit="create_new",
-                settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False),
+                settings=wandb.Settings(console="off", silent=True, disable_git=True, save_code=False, **local(mode)),
             )
         except wandb.errors.Error as error:
             raise ConfigError(
@@ -109,6 +109,14 @@ class Wandb:
     def close(self, failed: bool = False) -> None:
         """Finish the run, else the next job of the process would write into it."""
         self.run.finish(exit_code=int(failed))
+
+
+def local(mode: str) -> dict[str, str]:
+    """Return settings that keep an offline run offline.
+
+    wandb resolves its server's name also when it never connects to it; an address of this machine needs no resolving.
+    """
+    return {} if mode == "online" else {"base_url": "http://127.0.0.1:9"}
 
 
 def job_name(folder: Path, study: str) -> str:

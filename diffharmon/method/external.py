@@ -35,6 +35,7 @@ class External:
         size: Side of the square that the input is resized to (Lanczos), and the result back from (bicubic); 0 keeps
             the photo's own size.
         timeout: Seconds after which a program is killed.
+        allow_code: Load .pt2 files, which can run any code; a .onnx file cannot.
 
     Raises:
         ConfigError: If not exactly one of ``command`` and ``model`` is given, or the command lacks a place.
@@ -47,6 +48,7 @@ class External:
         model: str | None = None,
         size: int = 0,
         timeout: float = 600.0,
+        allow_code: bool = False,
     ) -> None:
         if (command is None) == (model is None):
             given = "neither is" if command is None else "both are"
@@ -56,7 +58,7 @@ class External:
         if timeout <= 0:
             raise ConfigError(f"method.timeout is {timeout}, expected a positive number of seconds")
         self.command = None if command is None else _checked(command)
-        self.network = None if model is None else external_model.load(model)
+        self.network = None if model is None else external_model.load(model, allow_code)
         self.size = size
         self.timeout = timeout
 

@@ -10,17 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.errors import ModelError
+from diffharmon.errors import ConfigError, ModelError
 
 Network = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Any]
 
 
-def load(path: str) -> Network:
+def load(path: str, allow_code: bool = False) -> Network:
     """Load a ``torch.export`` (.pt2) or ONNX (.onnx) file as a function of image and mask.
 
-    A .pt2 file can hold pickled objects: load only files you trust.
+    A .pt2 file can hold pickled objects, which run as code when it is loaded; it is refused unless ``allow_code``.
 
     Raises:
+        ConfigError: If the file is a .pt2 and ``allow_code`` is off.
         ModelError: If there is no such file, or it cannot be loaded.
     """
     file = Path(path).expanduser()
@@ -29,6 +30,11 @@ def load(path: str) -> Network:
         raise ModelError(f"method.model is {path!r}, expected a file that ends in .pt2 (torch.export) or .onnx")
     if not file.is_file():
         raise ModelError(f"method.model: there is no file {path!r}")
+    if file.suffix == ".pt2" and not allow_code:
+        raise ConfigError(
+            f"method.model {path!r} is a .pt2 file, which can run any code when it is loaded; set "
+            "method.allow_code=true for a file that you trust, or export the network to ONNX (.onnx)"
+        )
     return readers[file.suffix](file)
 
 

@@ -100,7 +100,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(composite, tmp_path):
 
 
 def test_exported_network(composite, tmp_path):
-    result = External(model=exported(tmp_path, (24, 40))).harmonize(composite, ignore)
+    result = External(model=exported(tmp_path, (24, 40)), allow_code=True).harmonize(composite, ignore)
     check(composite, result.best.image)
     inside = composite.mask.expand(3, -1, -1) > 0
     torch.testing.assert_close(result.best.image[inside], composite.image[inside] * 0.5 + 0.1)
@@ -108,9 +108,9 @@ def test_exported_network(composite, tmp_path):
 
 def test_exported_network_at_its_own_size(composite, tmp_path):
     path = exported(tmp_path, (32, 32))
-    check(composite, External(model=path, size=32).harmonize(composite, ignore).best.image)
+    check(composite, External(model=path, size=32, allow_code=True).harmonize(composite, ignore).best.image)
     with pytest.raises(ModelError, match=r"method\.size"):
-        External(model=path).harmonize(composite, ignore)
+        External(model=path, allow_code=True).harmonize(composite, ignore)
 
 
 def test_onnx_network(composite, tmp_path):
@@ -161,7 +161,12 @@ class Grey(nn.Module):
 @pytest.mark.parametrize(("network", "message"), [(Two(), "tuple"), (NotFinite(), "not finite"), (Grey(), "1, 1, 24")])
 def test_networks_that_return_no_image_are_refused(composite, tmp_path, network, message):
     with pytest.raises(ModelError, match=message):
-        External(model=exported(tmp_path, (24, 40), network)).harmonize(composite, ignore)
+        External(model=exported(tmp_path, (24, 40), network), allow_code=True).harmonize(composite, ignore)
+
+
+def test_a_file_that_can_run_code_is_refused_unless_allowed(tmp_path):
+    with pytest.raises(ConfigError, match=r"method\.allow_code=true"):
+        External(model=exported(tmp_path, (24, 40)))
 
 
 def test_bad_settings_are_refused(tmp_path):
@@ -180,7 +185,7 @@ def test_bad_settings_are_refused(tmp_path):
     for settings, message in [
         ({"command": ["no-such-program", *good[1:]]}, "no program 'no-such-program'"),
         ({"model": str(tmp_path / "absent.pt2")}, "no file"),
-        ({"model": str(tmp_path / "broken.pt2")}, "no torch.export file"),
+        ({"model": str(tmp_path / "broken.pt2"), "allow_code": True}, "no torch.export file"),
         ({"model": str(tmp_path / "network.pth")}, "ends in .pt2"),
     ]:
         with pytest.raises(ModelError, match=message):

@@ -1,0 +1,125 @@
+"""A sweep reports itself: each failed job at once, all that failed at the end.
+
+Hydra raises the first failure after the last job and calls ``on_multirun_end`` only when none failed, and some
+launchers run jobs in other processes. So each job leaves its outcome in its own ``run.json``, which the end of a sweep
+reads.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from diffharmon.errors import DiffharmonError
+
+log = logging.getLogger(__name__)
+
+# The sweep that this process started; Hydra's configuration is gone by the time its failure is reported.
+started: list[Path] = []
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job's outcome.
+
+    Attributes:
+        number: The job's number, its folder's name.
+        overrides: What distinguishes it.
+        status: ``completed``, ``failed`` or ``running`` (killed).
+        error: Why it failed, in one line.
+        means: Means over its images.
+    """
+
+    number: str
+    overrides: str
+    status: str
+    error: str
+    means: Mapping[str, float]
+
+
+class SweepReport(Callback):
+    """Hydra's callback: logs a failing job at once and records the outcome in the job's ``run.json``."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember the sweep's folder for the table at its end."""
+        started.append(Path(str(config.hydra.sweep.dir)))
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Record one job's outcome; in whichever process it ran."""
+        if str(config.hydra.mode).rpartition(".")[2] != "MULTIRUN":
+            return
+        overrides = " ".join(OmegaConf.to_container(config.hydra.overrides.task) or [])  # type: ignore[arg-type]
+        error = ""
+        if job_return.status != JobStatus.COMPLETED:
+            error = one_line(job_return._return_value)  # the property raises the error instead of returning it
+            log.error("job %s (%s) failed: %s", config.hydra.job.num, overrides, error)
+        folder = Path(str(config.hydra.runtime.output_dir))
+        record_status(folder, "failed" if error else "completed", error)
+
+
+def one_line(error: BaseException | Any) -> str:
+    """Return an error's message in one line; the type's name too where it is not one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, DiffharmonError) and text else f"{type(error).__name__}: {text}"
+
+
+def record_status(folder: Path, status: str, error: str = "", **values: Any) -> None:
+    """Add a job's status to its ``run.json``, which may not exist yet when it failed early."""
+    from diffharmon.results import write_json
+
+    path = folder / "run.json"
+    write_json(path, {**read_record(path), "status": status, "error": error, **values})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a ``run.json``; empty where there is none that can be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def jobs(folder: Path) -> list[Job]:
+    """Read the outcomes of all jobs of a sweep, in the order of their numbers."""
+    found = []
+    for path in folder.glob("*/run.json"):
+        record = read_record(path)
+        overrides = path.parent / ".hydra" / "overrides.yaml"
+        lines = overrides.read_text(encoding="utf-8").splitlines() if overrides.is_file() else []
+        given = [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
+        means = record.get("means") or {}
+        found.append(
+            Job(path.parent.name, " ".join(given), record.get("status", "running"), record.get("error", ""), means)
+        )
+    return sorted(found, key=lambda job: (not job.number.isdigit(), job.number.zfill(9)))
+
+
+def same_results(found: Sequence[Job]) -> list[list[str]]:
+    """Group the jobs whose means are exactly equal: what they vary changes nothing."""
+    groups: dict[str, list[str]] = {}
+    for job in found:
+        values = {name: value for name, value in job.means.items() if name not in ("seconds", "seed")}
+        if values:
+            groups.setdefault(json.dumps(values, sort_keys=True), []).append(job.number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def summarize(folder: Path) -> list[Job]:
+    """Log the jobs that failed and those with equal results; returns the jobs that did not complete."""
+    found = jobs(folder)
+    for group in same_results(found):
+        log.warning("jobs %s have exactly the same results: what they vary changes nothing", ", ".join(group))
+    return [job for job in found if job.status != "completed"]
+
+
+def failure_message(failed: Sequence[Job], count: int) -> str:
+    """Name the jobs of a sweep that did not complete, with each one's reason, in one line."""
+    reasons = "; ".join(f"{job.number}: {job.error or job.status}" for job in failed)
+    return f"{len(failed)} of {count} jobs did not complete; {reasons}"
