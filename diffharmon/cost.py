@@ -7,21 +7,27 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from diffharmon.types import Cost
+from diffharmon.types import Cost, Event, Observer, Watcher, ignore
 
 
-class Meter:
-    """Adds up costs by stage name; one meter measures one image.
+class Meter(Watcher):
+    """Adds up costs by stage name and passes events on; one meter measures one image.
 
     Args:
         unet: The network whose calls are counted.
         device: Where it runs; work still queued there is waited for, so that seconds belong to their stage.
+        observe: Receives the events.
     """
 
-    def __init__(self, unet: nn.Module, device: torch.device) -> None:
+    def __init__(self, unet: nn.Module, device: torch.device, observe: Observer = ignore) -> None:
         self.unet = unet
         self.device = device
+        self.observe = observe
         self.costs: dict[str, Cost] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        self.observe(event)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

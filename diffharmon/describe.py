@@ -63,7 +63,8 @@ def describe_image(dataset: Dataset, describer: Describer, index: int, count: in
 
 
 def _unscored(composite: Composite, descriptions: Sequence[Description]) -> list[Attempt]:
-    return [Attempt(n, composite.image, Score(float("nan")), description) for n, description in enumerate(descriptions)]
+    unknown = Score(float("nan"))
+    return [Attempt(n, composite.image, unknown, words, number=n) for n, words in enumerate(descriptions)]
 
 
 def describe_all(dataset: Dataset, describer: Describer, count: int, workers: int) -> Iterator[Described]:

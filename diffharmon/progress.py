@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 LABELS = {
     "inversion": "inversion",
     "text": "text refinement",
-    "null": "null-text optimization",
+    "unconditional": "null-text optimization",
     "edit": "edit",
 }
 
 
 class ProgressBars:
-    """An observer that draws on standard error, and only on a terminal.
+    """An observer that draws on standard error, by default only on a terminal.
 
     Args:
         shown: None draws on a terminal only; True and False decide.

@@ -157,6 +157,15 @@ class StructurePreserver(Protocol):
 
 
 @runtime_checkable
+class EdgeDetector(Protocol):
+    """Edges of an image, differentiable in it; `EdgeLoss` makes a structure part of it."""
+
+    def __call__(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        """Return the edge map of RGB images in [0, 1]."""
+        ...
+
+
+@runtime_checkable
 class Recomposer(Protocol):
     """Puts the edited foreground back into the untouched photo."""
 

@@ -144,7 +144,7 @@ def log_summary(rows: Sequence[Mapping[str, Any]], groups: Sequence[ColumnGroup]
 
 def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
     """Return one line about one image: its main number before and after, its score and its cost."""
-    from diffharmon.evaluator.policy import LEFT_ALONE
+    from diffharmon.method.policy import LEFT_ALONE
 
     parts = [str(row["name"])]
     main = main_column(groups)

@@ -7,6 +7,7 @@ step 0 is the noisiest.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -241,7 +242,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One pass of the method over one image; ``iteration`` -1 is the untouched composite."""
+    """One pass of the method over one image; ``words`` holds attention maps.
+
+    ``iteration`` and ``number`` count from 0, -1 is the untouched composite; ``number`` is unique within an image.
+    """
 
     iteration: int
     image: Float[Tensor, "3 h w"]
@@ -249,6 +253,7 @@ class Attempt:
     description: Description
     edited: Edited | None = None
     words: Mapping[str, Float[Tensor, "r r"]] = field(default_factory=dict)
+    number: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """A look at a running stage, for progress bars and recorders; tensors are detached and must not be written to."""
+    """A step of a running stage, for progress bars and recorders; tensors are detached and must not be written to."""
 
     stage: str
     step: int
@@ -290,8 +295,18 @@ class Event:
 Observer = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
-    """Observe nothing."""
+class Watcher:
+    """Follows a method through one image: receives events, surrounds each stage. This one ignores everything."""
+
+    def __call__(self, event: Event) -> None:
+        """Receive one event."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Surround one stage; the same name may come again."""
+        return nullcontext()
+
+
+ignore = Watcher()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from diffharmon.command import exit_codes
-from diffharmon.parity.check import check
+from diffharmon.reference.golden.check import check
 from diffharmon.run import quiet_libraries
 
 

@@ -20,8 +20,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon import results, run
 from diffharmon.backbone.stable_diffusion import StableDiffusion
+from diffharmon.sampling import invert
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
-from diffharmon.types import Composite, Description
+from diffharmon.types import Composite, Conditioning, Description, Inversion, StructureGuidance
 
 torch.set_num_threads(1)
 
@@ -142,6 +143,25 @@ def backbone(pipeline_folder) -> StableDiffusion:
 def description() -> Description:
     """Two words against one."""
     return Description("cat", ("dim", "cold"), ("bright",), "test")
+
+
+@pytest.fixture
+def conditioning(backbone, description) -> Conditioning:
+    """Both prompts and the empty one, as the toy model embeds them."""
+    with torch.no_grad():
+        texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
+    return Conditioning(*(text.expand(5, -1, -1) for text in texts[:, None]), description, backbone.words(description))
+
+
+@pytest.fixture
+def inversion(backbone, conditioning) -> Inversion:
+    """A noise image, inverted without text, with a square foreground and no structure to keep."""
+    torch.manual_seed(0)
+    image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
+    mask[:, 16:48, 16:48] = 1
+    with torch.no_grad():
+        trajectory = invert(backbone, backbone.encode(image[None]), conditioning, 0.0)
+    return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 
 @pytest.fixture

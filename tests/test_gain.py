@@ -1,8 +1,9 @@
 """The model that diffharmon carries does what the method is for: it brings a composite nearer to the real photo."""
 
 import pytest
+import torch
 
-from diffharmon import metrics
+from diffharmon import images, metrics
 from diffharmon.config import build, composed
 from diffharmon.types import ignore
 
@@ -30,3 +31,12 @@ def test_the_demo_gains_more_than_five_decibels(gain):
 
 def test_the_opposite_words_make_the_demo_worse(gain):
     assert gain({"describer.foreground": ["bright", "warm"], "describer.background": ["dim", "cool"]}) < 0
+
+
+def test_the_autoencoder_gives_the_demo_back():
+    config = composed(["experiment=demo"])
+    backbone = build(config.backbone)
+    photo = images.resize(build(config.dataset)[0].image, (backbone.size, backbone.size))
+    with torch.no_grad():
+        again = backbone.decode(backbone.encode(photo[None]))[0].clamp(0, 1)
+    assert metrics.psnr(again, photo) > 20

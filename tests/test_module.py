@@ -29,7 +29,7 @@ class Untouched:
 
     def harmonize(self, composite, observe):
         assert composite.real is None
-        best = Attempt(-1, composite.image, Score(0.0), Description("cat", ("dim",), ("bright",)))
+        best = Attempt(-1, composite.image, Score(0.0), Description("cat", ("dim",), ("bright",)), number=-1)
         return Outcome(best, (best,), "test")
 
 

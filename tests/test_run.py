@@ -10,8 +10,8 @@ from PIL import Image
 
 from diffharmon import images, results, run
 from diffharmon.errors import InputError
-from diffharmon.evaluator.policy import LEFT_ALONE
 from diffharmon.logger.csv import Csv
+from diffharmon.method.policy import LEFT_ALONE
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
@@ -13,48 +12,38 @@ from diffharmon.protocols import Backbone
 from diffharmon.types import Conditioning, Event, Inversion, Observer
 
 
+@dataclass(frozen=True)
 class NullText:
     """Optimizes each step's unconditional embedding so that the guided foreground branch stays on the inversion.
 
-    The guide's structure losses are added on the decoded image, so that edges count as much as latents. One AdamW runs
-    through all steps and each step starts from the embedding of the one before.
+    The structure losses are added on the decoded image, so that edges count as much as latents. One AdamW runs through
+    all steps, and each step starts from the embedding of the one before.
 
     Args:
         guidance: Classifier-free guidance scale of the edit, which the embedding has to undo.
         learning_rate: AdamW's, constant.
         updates_every: Step i gets ``i // updates_every + 1`` updates (10 in the public code: 145 updates in 49 steps).
         reconstruction: Weight of the latent's distance to the inversion.
-        edges_on: ``step`` decodes the noisy latent that leaves the step, as the public code does; ``clean`` decodes the
-            estimate of the clean latent.
-        stale_first: The first update of a step still uses the foreground embedding of the step before (quirk Q19).
         stop_below: A step's updates end early when the loss falls below this; 0 never.
         weight_decay: AdamW's.
+
+    Raises:
+        ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
     """
 
-    def __init__(
-        self,
-        guidance: float,
-        learning_rate: float = 0.1,
-        updates_every: int = 10,
-        reconstruction: float = 10.0,
-        edges_on: Literal["step", "clean"] = "clean",
-        stale_first: bool = False,
-        stop_below: float = 0.0,
-        weight_decay: float = 0.01,
-    ) -> None:
-        if guidance in (0, 1):
+    guidance: float
+    learning_rate: float = 0.1
+    updates_every: int = 10
+    reconstruction: float = 10.0
+    stop_below: float = 0.0
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.guidance in (0, 1):
             raise ConfigError(
-                f"embedding.unconditional: guidance {guidance:g} leaves nothing to optimize; expected another value of "
-                "`method.guidance`, or `~embedding.unconditional`"
+                f"embedding.unconditional: guidance {self.guidance:g} leaves nothing to optimize; expected another "
+                "value of `method.guidance`, or `~embedding.unconditional`"
             )
-        self.guidance = guidance
-        self.learning_rate = learning_rate
-        self.updates_every = updates_every
-        self.reconstruction = reconstruction
-        self.edges_on_clean = edges_on == "clean"
-        self.stale_first = stale_first
-        self.stop_below = stop_below
-        self.weight_decay = weight_decay
 
     def refine(
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
@@ -67,12 +56,9 @@ class NullText:
         latent, done, optimized = inversion.trajectory.latents[:1], 0, []
         for step in range(steps):
             # The conditional branch does not depend on what is optimized: predicted once for all updates of a step.
-            with_text = self.predict_text(backbone, conditioning, latent, step, step)
-            first = with_text
-            if self.stale_first and step > 0:
-                first = self.predict_text(backbone, conditioning, latent, step, step - 1)
+            with_text = self.predict_text(backbone, conditioning, latent, step)
+            prediction = self.first_prediction(backbone, conditioning, latent, step, with_text)
             for update in range(self.updates(step)):
-                prediction = first if update == 0 else with_text
                 with torch.enable_grad():
                     terms, after = self.terms(backbone, inversion, latent, unconditional, prediction, step)
                     loss = torch.stack(list(terms.values())).sum()
@@ -81,28 +67,39 @@ class NullText:
                 optimizer.step()
                 values = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
                 values |= {"latent": after.detach(), "gradient": gradient, "embedding": unconditional.detach().clone()}
-                observe(Event("null", done + update, total, values))
+                observe(Event("unconditional", done + update, total, values))
                 if loss.item() < self.stop_below:
                     break
+                prediction = with_text
             done += self.updates(step)
             with torch.no_grad():
                 noise = self.guided(backbone, latent, unconditional, with_text, step)
                 latent = backbone.denoise(latent, noise, step)
             optimized.append(unconditional.detach().clone())
-            observe(Event("null", done - 1, total, {"denoised": latent}))
+            observe(Event("unconditional", done - 1, total, {"denoised": latent}))
         return replace(conditioning, unconditional=torch.cat(optimized))
 
     def updates(self, step: int) -> int:
         """Number of updates at a step."""
         return step // self.updates_every + 1
 
-    @staticmethod
     @torch.no_grad()
     def predict_text(
-        backbone: Backbone, conditioning: Conditioning, latent: Float[Tensor, "1 c y x"], step: int, text_step: int
+        self, backbone: Backbone, conditioning: Conditioning, latent: Float[Tensor, "1 c y x"], step: int
     ) -> Float[Tensor, "1 c y x"]:
-        """Predict the conditional branch at ``step`` with the foreground embedding of ``text_step``."""
-        return backbone.predict(latent, step, conditioning.foreground[text_step, None])
+        """Predict the conditional branch of a step under the foreground prompt."""
+        return backbone.predict(latent, step, conditioning.foreground[step, None])
+
+    def first_prediction(
+        self,
+        backbone: Backbone,
+        conditioning: Conditioning,
+        latent: Float[Tensor, "1 c y x"],
+        step: int,
+        with_text: Float[Tensor, "1 c y x"],
+    ) -> Float[Tensor, "1 c y x"]:
+        """Return the conditional prediction that a step's first update uses: the one all others use."""
+        return with_text
 
     def guided(
         self,
@@ -131,7 +128,17 @@ class NullText:
         target = inversion.trajectory.latents[step + 1, None]
         terms = {"reconstruction": self.reconstruction * functional.mse_loss(after, target)}
         if inversion.structure.losses:
-            seen = backbone.estimate(latent, noise, step) if self.edges_on_clean else after
-            image = backbone.decode(seen).clamp(0, 1)
+            image = backbone.decode(self.compared(backbone, latent, noise, after, step)).clamp(0, 1)
             terms |= {name: loss(image) for name, loss in inversion.structure.losses.items()}
         return terms, after
+
+    def compared(
+        self,
+        backbone: Backbone,
+        latent: Float[Tensor, "1 c y x"],
+        noise: Float[Tensor, "1 c y x"],
+        after: Float[Tensor, "1 c y x"],
+        step: int,
+    ) -> Float[Tensor, "1 c y x"]:
+        """Return the latent whose image the structure losses compare with the photo: the estimate of the clean one."""
+        return backbone.estimate(latent, noise, step)

@@ -1,8 +1,7 @@
 """Attention-constraint refinement of the condition words' embeddings (paper section 3.2, equations 2 to 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -10,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.protocols import Backbone
-from diffharmon.sampling import predict_guided
 from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
 
 
@@ -26,9 +24,30 @@ class Words:
         """What the optimizer moves."""
         return [self.foreground, self.background, self.weights]
 
+    def named(self) -> dict[str, Tensor]:
+        """The same by name."""
+        return {"foreground": self.foreground, "background": self.background, "weights": self.weights}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one refinement works on, the same for all its steps.
+
+    Attributes:
+        backbone: The model whose attention is read.
+        inversion: The image, its mask and its trajectory.
+        conditioning: The prompts' embeddings before the refinement.
+        observe: Receives an event for every update.
+    """
+
+    backbone: Backbone
+    inversion: Inversion
+    conditioning: Conditioning
+    observe: Observer
+
 
 def attention_mask(
-    latent_mask: Float[Tensor, "1 y x"], side: int, antialias: bool, threshold: float = 100 / 255
+    latent_mask: Float[Tensor, "1 y x"], side: int, antialias: bool = True, threshold: float = 100 / 255
 ) -> Float[Tensor, "2 r r"]:
     """Reduce a latent mask to attention cells; the second row is its complement."""
     reduced = functional.interpolate(latent_mask[None], size=(side, side), mode="bilinear", antialias=antialias)
@@ -48,102 +67,99 @@ def attention_loss(
     return functional.mse_loss(total.view_as(mask) / total.max(), mask)
 
 
+@dataclass(frozen=True)
 class TextRefine:
     """Moves the condition words' input embeddings so that they attend to the foreground and the background.
 
-    One AdamW runs through all sampling steps; each step's embeddings are kept, so the result differs by step. Several
-    background words are fused into one weighted embedding that stands at all their positions, so the two prompts may
-    have different numbers of words.
+    One AdamW runs through all sampling steps, and each step gets the embeddings reached there. Several background words
+    are fused into one weighted embedding that stands at all their positions, so the two prompts may have different
+    numbers of words.
 
     Args:
         learning_rate: AdamW's (the public code: 5e-4).
         updates: Updates at each sampling step.
         regularization: Weight of the distance to the initial embeddings (paper equation 3; 1000 in the public code).
-        divisor: Attention layers of side ``size / divisor`` are looked at; 32 gives 16 x 16 at 512.
-        places: Parts of the UNet whose maps count.
+        divisor: The attention layers of side ``size / divisor`` count; 32 gives 16 x 16 at 512.
+        places: Parts of the network whose maps count.
         fuse: Write the fused background embedding into the result.
-        weighting: ``softmax`` keeps fusion logits and weights by their softmax; ``softmax_again`` applies the softmax
-            to the weights themselves after every update, as the public code does, which pulls them to uniform (quirk
-            Q14).
-        latents: ``trajectory`` reads each step's latent off the inversion; ``denoised`` denoises anew without text from
-            pure noise, as the public code does, which drifts off the inversion.
-        mask_antialias: Reduce the mask with antialiasing; the public code's library version did not (quirk Q10).
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 5e-4,
-        updates: int = 2,
-        regularization: float = 1000.0,
-        divisor: int = 32,
-        places: Sequence[str] = ("down", "up"),
-        fuse: bool = True,
-        weighting: Literal["softmax", "softmax_again"] = "softmax",
-        latents: Literal["trajectory", "denoised"] = "trajectory",
-        mask_antialias: bool = True,
-        weight_decay: float = 0.01,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.updates = updates
-        self.regularization = regularization
-        self.divisor = divisor
-        self.places = tuple(places)
-        self.fuse = fuse
-        self.repeat_softmax = weighting == "softmax_again"
-        self.denoise_anew = latents == "denoised"
-        self.mask_antialias = mask_antialias
-        self.weight_decay = weight_decay
+    learning_rate: float = 5e-4
+    updates: int = 2
+    regularization: float = 1000.0
+    divisor: int = 32
+    places: Sequence[str] = ("down", "up")
+    fuse: bool = True
+    weight_decay: float = 0.01
 
     def refine(
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
     ) -> Conditioning:
-        """Return per-step embeddings of both prompts; the unconditional embedding is left alone."""
+        """Return per-step embeddings of both prompts; the unconditional embedding stays as it is."""
+        task = Task(backbone, inversion, conditioning, observe)
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = len(backbone.timesteps)
-        latent = inversion.trajectory.latents[0, None]
+        total = len(backbone.timesteps) * self.updates
         refined = []
-        for step in range(steps):
-            latent = latent if self.denoise_anew else inversion.trajectory.latents[step, None]
-            for update in range(self.updates):
-                with torch.enable_grad():
-                    terms = self.terms(backbone, inversion, conditioning, words, initial, latent, step)
-                    loss = self.total(terms)
-                    gradients = torch.autograd.grad(loss, words.leaves())
-                self.apply(optimizer, words, gradients)
-                values = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
-                named = dict(zip(("foreground", "background", "weights"), words.leaves(), strict=True))
-                values |= {f"words_{name}": vector.detach().clone() for name, vector in named.items()}
-                values |= {f"gradient_{n}": g for n, g in zip(named, gradients, strict=True)}
-                observe(Event("text", step * self.updates + update, steps * self.updates, values))
+        for step, latent in enumerate(self.noisy_latents(task)):
+            for update in range(step * self.updates, (step + 1) * self.updates):
+                values = self.update(task, optimizer, words, initial, latent, step)
+                observe(Event("text", update, total, values))
                 self.after_update(words)
             with torch.no_grad():
                 refined.append(self.encode(backbone, conditioning, words, fuse=self.fuse))
-                done = Event("text", (step + 1) * self.updates - 1, steps * self.updates, {"embedding": refined[-1]})
-                observe(done)
-                if self.denoise_anew:
-                    latent = self.step_without_text(backbone, conditioning, latent, step)
-                    observe(Event("text", (step + 1) * self.updates - 1, steps * self.updates, {"latent": latent}))
+            observe(Event("text", (step + 1) * self.updates - 1, total, {"embedding": refined[-1]}))
         foreground, background = torch.stack(refined, dim=1)
         return replace(conditioning, foreground=foreground, background=background)
 
+    def noisy_latents(self, task: Task) -> Iterator[Float[Tensor, "1 c y x"]]:
+        """The noisy latent that each step's attention is computed on: the inversion's own."""
+        yield from task.inversion.trajectory.latents[:-1, None]
+
+    def update(
+        self,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        words: Words,
+        initial: Words,
+        latent: Float[Tensor, "1 c y x"],
+        step: int,
+    ) -> dict[str, Tensor]:
+        """Move the words once; returns loss, terms, vectors and gradients by name, all detached."""
+        with torch.enable_grad():
+            terms = self.terms(task, words, initial, latent, step)
+            loss = self.total(terms)
+            gradients = torch.autograd.grad(loss, words.leaves())
+        for leaf, gradient in zip(words.leaves(), gradients, strict=True):
+            leaf.grad = gradient
+        optimizer.step()
+        values = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+        values |= {f"words_{name}": vector.detach().clone() for name, vector in words.named().items()}
+        return values | {f"gradient_{name}": g for name, g in zip(words.named(), gradients, strict=True)}
+
+    def after_update(self, words: Words) -> None:
+        """Change the words in place between two updates: nothing here."""
+
     def initial_words(self, backbone: Backbone, conditioning: Conditioning) -> Words:
-        """Read the condition tokens' input embeddings; fusion starts uniform."""
+        """Read the condition tokens' input embeddings; the fusion starts uniform."""
         description, spans = conditioning.description, conditioning.words
         background = spans.background_positions
-        uniform = torch.full((len(background),), 1 / len(background) if self.repeat_softmax else 0.0)
         with torch.no_grad():
             return Words(
                 backbone.input_embeddings(description.foreground_prompt, spans.foreground_positions),
                 backbone.input_embeddings(description.background_prompt, background),
-                uniform.to(backbone.device),
+                self.initial_weights(len(background)).to(backbone.device),
             )
+
+    def initial_weights(self, tokens: int) -> Float[Tensor, " l"]:
+        """Logits of equal fusion weights."""
+        return torch.zeros(tokens)
 
     def fusion(self, words: Words) -> Float[Tensor, " l"]:
         """The weights of the background tokens."""
-        return words.weights if self.repeat_softmax else words.weights.softmax(dim=0)
+        return words.weights.softmax(dim=0)
 
     def encode(
         self, backbone: Backbone, conditioning: Conditioning, words: Words, fuse: bool = False
@@ -164,25 +180,18 @@ class TextRefine:
         return torch.stack([text[0], text[1].index_copy(0, positions, fused.expand(len(positions), -1))])
 
     def terms(
-        self,
-        backbone: Backbone,
-        inversion: Inversion,
-        conditioning: Conditioning,
-        words: Words,
-        initial: Words,
-        latent: Float[Tensor, "1 c y x"],
-        step: int,
+        self, task: Task, words: Words, initial: Words, latent: Float[Tensor, "1 c y x"], step: int
     ) -> dict[str, Tensor]:
         """The unweighted terms of equations 2 and 3 at one step; differentiable in the words."""
-        side = backbone.size // self.divisor
-        mask = attention_mask(inversion.latent_mask, side, self.mask_antialias)
-        rule = AttentionRule(kind="cross", action="record", places=self.places, queries=side * side)
-        text = self.encode(backbone, conditioning, words)
-        with backbone.attention([rule]) as store:
+        side = task.backbone.size // self.divisor
+        mask = self.attention_mask(task.inversion.latent_mask, side)
+        rule = AttentionRule(kind="cross", action="record", places=tuple(self.places), queries=side * side)
+        text = self.encode(task.backbone, task.conditioning, words)
+        with task.backbone.attention([rule]) as store:
             store.step = step
-            backbone.predict(latent.expand(2, -1, -1, -1), step, text)
+            task.backbone.predict(latent.expand(2, -1, -1, -1), step, text)
             maps = store.maps()
-        spans = conditioning.words
+        spans = task.conditioning.words
         return {
             "foreground": attention_loss(maps[0], spans.foreground_positions, None, mask[0]),
             "background": attention_loss(maps[1], spans.background_positions, self.fusion(words), mask[1]),
@@ -190,27 +199,11 @@ class TextRefine:
             "regularization_background": functional.mse_loss(words.background, initial.background),
         }
 
+    def attention_mask(self, latent_mask: Float[Tensor, "1 y x"], side: int) -> Float[Tensor, "2 r r"]:
+        """Reduce the mask to the cells of the attention maps: foreground and background."""
+        return attention_mask(latent_mask, side)
+
     def total(self, terms: dict[str, Tensor]) -> Float[Tensor, ""]:
         """The objective (paper equation 4)."""
         regularization = terms["regularization_foreground"] + terms["regularization_background"]
         return terms["foreground"] + terms["background"] + self.regularization * regularization
-
-    @staticmethod
-    def apply(optimizer: torch.optim.Optimizer, words: Words, gradients: Sequence[Tensor]) -> None:
-        """Take one optimizer step with the given gradients."""
-        for leaf, gradient in zip(words.leaves(), gradients, strict=True):
-            leaf.grad = gradient
-        optimizer.step()
-
-    def after_update(self, words: Words) -> None:
-        """Do what the public code does to the fusion weights after each update (quirk Q14), if asked to."""
-        if self.repeat_softmax:
-            words.weights.data = words.weights.data.softmax(dim=0)
-
-    @staticmethod
-    def step_without_text(
-        backbone: Backbone, conditioning: Conditioning, latent: Float[Tensor, "1 c y x"], step: int
-    ) -> Float[Tensor, "1 c y x"]:
-        """Denoise one step at guidance 0, as the public code does between the steps of its refinement."""
-        unconditional = conditioning.unconditional[step, None]
-        return backbone.denoise(latent, predict_guided(backbone, latent, step, unconditional, unconditional, 0.0), step)

@@ -21,5 +21,5 @@ def keep_background(composite: Composite, picture: Float[Tensor, "3 h w"]) -> Fl
 
 def outcome(image: Float[Tensor, "3 h w"], iteration: int, costs: Mapping[str, Cost]) -> Outcome:
     """Wrap the only image that a method made; its score says nothing."""
-    attempt = Attempt(iteration, image, Score(0.0), Description("", (), ()))
+    attempt = Attempt(iteration, image, Score(0.0), Description("", (), ()), number=iteration)
     return Outcome(attempt, (attempt,), "not judged", costs)

@@ -16,7 +16,8 @@ class Canvas:
 
     Attributes:
         original: The composite as it was given.
-        target: What results are recomposed on: the original, or its squashed copy.
+        target: What results are recomposed on, and what the loop starts from: the original, unless a method works on
+            a smaller copy.
         mask: Binary foreground mask at the backbone's image size.
         latent_mask: Binary foreground mask at latent size.
     """
@@ -29,13 +30,13 @@ class Canvas:
     def seen_from(self, current: Float[Tensor, "3 h w"]) -> Composite:
         """Return the composite with ``current`` as its image.
 
-        The first iteration sees the original at full size, transparency included, also where the target is squashed.
+        The first iteration sees the original at full size, transparency included, also where the target is smaller.
         """
         return self.original if current is self.target.image else replace(self.target, image=current, alpha=None)
 
 
-def prepare(composite: Composite, size: int, cells: int, squashed: bool) -> Canvas:
-    """Make masks at image and latent size, each straight from the full-size mask, and the target of recomposition.
+def prepare(composite: Composite, size: int, cells: int) -> Canvas:
+    """Make masks at image and latent size, each straight from the full-size mask.
 
     Raises:
         InputError: The foreground vanishes at latent size.
@@ -46,5 +47,4 @@ def prepare(composite: Composite, size: int, cells: int, squashed: bool) -> Canv
             f"the foreground of {composite.name} vanishes at the backbone's {cells} x {cells} latent cells; "
             "expected a larger foreground, or a crop around it"
         )
-    target = images.squash(composite, size) if squashed else composite
-    return Canvas(composite, target, mask, latent_mask)
+    return Canvas(composite, composite, mask, latent_mask)

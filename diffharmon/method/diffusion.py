@@ -4,7 +4,6 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from diffharmon import images
 from diffharmon.cost import Meter
 from diffharmon.errors import DescriberError, InputError
-from diffharmon.evaluator.policy import Policy, Redescribe, Stop, Trial, decide
 from diffharmon.method.canvas import Canvas, prepare
+from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.protocols import (
     Backbone,
     Describer,
@@ -36,14 +35,18 @@ from diffharmon.types import (
     Observer,
     Outcome,
     Trajectory,
+    Watcher,
+    ignore,
 )
+
+SAME_WORDS = "the same words describe foreground and background: nothing to change"
 
 
 class Diffusion(nn.Module):
     """Harmonizes with the prior of a diffusion model (paper section 3).
 
     Args:
-        describer: Says what the light of foreground and background is like.
+        describer: Describes the light of foreground and background in words.
         backbone: The diffusion model.
         embedding: Optimizers of the text conditioning by slot: ``text`` is applied before ``unconditional``, whose
             optimization starts from the refined prompts.
@@ -56,15 +59,8 @@ class Diffusion(nn.Module):
             prompt.
         descriptions: How many descriptions are tried in the first iteration; the best goes on.
         words: Use only the first this many condition words on each side; null uses all.
-        structure_from: The structure to keep is the ``composite``'s, or that of the image each iteration starts from
-            (``current``, as in the public code, where it drifts).
-        resolution: ``full`` recomposes at the photo's own size; ``model`` squashes everything to the backbone's square
-            first, as the public code does.
-        sample_posterior: Sample the autoencoder's posterior instead of taking its mode (quirk Q7).
-        truncate: Cut decoded images to 8 bits downwards, as the public code does (quirk Q22).
-        seed: Seeds all that is random.
-        seed_by_name: Mix the image's name into the seed, so that results do not depend on order or number of workers;
-            off gives every image the same noise, as the public code does.
+        seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
+            images or the number of workers.
     """
 
     def __init__(
@@ -80,12 +76,7 @@ class Diffusion(nn.Module):
         inversion_guidance: float = 0.0,
         descriptions: int = 1,
         words: int | None = None,
-        structure_from: Literal["composite", "current"] = "composite",
-        resolution: Literal["full", "model"] = "full",
-        sample_posterior: bool = False,
-        truncate: bool = False,
         seed: int = 0,
-        seed_by_name: bool = True,
     ) -> None:
         super().__init__()
         self.describer = describer
@@ -99,79 +90,84 @@ class Diffusion(nn.Module):
         self.inversion_guidance = inversion_guidance
         self.descriptions = descriptions
         self.words = words
-        self.structure_from = structure_from
-        self.resolution = resolution
-        self.sample_posterior = sample_posterior
-        self.truncate = truncate
         self.seed = seed
-        self.seed_by_name = seed_by_name
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
+
+        Where the same words describe both sides, the composite is the result and no diffusion runs.
 
         Raises:
             InputError: The description has no condition words, or the mask is empty at the backbone's size.
             DescriberError: The describer gave nothing usable.
         """
         canvas = self.canvas(composite)
-        meter = Meter(self.backbone.unet, self.backbone.device)
-        attempts, descriptions = self.begin(canvas, meter)
+        meter = Meter(self.backbone.unet, self.backbone.device, observe)
+        untouched, descriptions = self.begin(canvas, meter)
+        if not descriptions:
+            return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
+        attempts = [untouched]
         policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
         chooser = random.Random(self.image_seed(composite.name))
-        while True:
-            history = [
-                Trial(
-                    attempt.iteration,
-                    -1 if attempt.iteration < 0 else descriptions.index(attempt.description),
-                    attempt.score.value,
-                )
-                for attempt in attempts
-            ]
-            move = decide(history, len(descriptions), policy, chooser.choice)
-            if isinstance(move, Stop):
-                return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
-            number = move.description
-            if number is None:
+        while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
+            if move.description is None:
                 try:
-                    descriptions.append(self.describe(canvas.original, attempts, meter))
-                except DescriberError as error:
-                    # What is finished counts: the loop ends as it would without another description.
-                    last = decide(history, len(descriptions), replace(policy, restarts=0), chooser.choice)
-                    best = last.best if isinstance(last, Stop) else 0
-                    return Outcome(attempts[best], tuple(attempts), f"no other description: {error}", meter.costs)
-                number = len(descriptions) - 1
-            start = attempts[move.start]
-            iteration = attempts[-1].iteration + 1 if isinstance(move, Redescribe) else start.iteration + 1
-            attempts.append(self.attempt(canvas, start.image, descriptions[number], iteration, meter, observe))
+                    move = replace(move, description=self.redescribe(canvas, attempts, descriptions, meter))
+                except (DescriberError, InputError) as error:
+                    # The finished attempts count.
+                    move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
+                    break
+                descriptions.append(move.description)
+            start = attempts[move.start].image
+            number = len(attempts) - 1
+            attempts.append(self.attempt(canvas, start, move.description, move.iteration, number, meter))
+        return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
 
     def canvas(self, composite: Composite) -> Canvas:
-        """Take the ground truth away and make the masks."""
-        return prepare(
-            composite.blind(), self.backbone.size, self.backbone.latent_size, squashed=self.resolution == "model"
-        )
+        """Remove the ground truth and make the masks."""
+        return prepare(composite.blind(), self.backbone.size, self.backbone.latent_size)
 
-    def begin(self, canvas: Canvas, meter: Meter) -> tuple[list[Attempt], list[Description]]:
-        """Score the untouched composite and collect the first descriptions, all different."""
-        descriptions = [self.describe(canvas.original, [], meter)]
-        with meter.stage("evaluate"):
-            score = self.evaluator.score(canvas.target.image, canvas.target.mask, descriptions[0])
-        attempts = [Attempt(-1, canvas.target.image, score, descriptions[0])]
+    def begin(self, canvas: Canvas, watch: Watcher) -> tuple[Attempt, list[Description]]:
+        """Score the untouched composite and collect the first descriptions: all different, each with a change to make.
+
+        No description is left where the same words describe both sides.
+        """
+        first = self.describe(canvas.original, [], watch)
+        with watch.stage("evaluate"):
+            score = self.evaluator.score(canvas.target.image, canvas.target.mask, first)
+        untouched = Attempt(-1, canvas.target.image, score, first, number=-1)
+        descriptions = [first]
         while len(descriptions) < self.descriptions:
-            tried = [replace(attempts[0], description=known) for known in descriptions]
-            another = self.describe(canvas.original, tried, meter)
+            tried = [replace(untouched, description=known) for known in descriptions]
+            another = self.describe(canvas.original, tried, watch)
             if another in descriptions:
                 break
             descriptions.append(another)
-        return attempts, descriptions
+        return untouched, [description for description in descriptions if changes(description)]
 
-    def describe(self, composite: Composite, previous: Sequence[Attempt], meter: Meter) -> Description:
+    def describe(self, composite: Composite, previous: Sequence[Attempt], watch: Watcher) -> Description:
         """Ask the describer and refuse a description without condition words."""
-        with meter.stage("describe"):
+        with watch.stage("describe"):
             description = self.describer.describe(composite, previous)
         if self.words is not None:
             foreground, background = description.foreground[: self.words], description.background[: self.words]
             description = replace(description, foreground=foreground, background=background)
         check_description(description)
+        return description
+
+    def redescribe(
+        self, canvas: Canvas, attempts: Sequence[Attempt], known: Sequence[Description], watch: Watcher
+    ) -> Description:
+        """Ask for a description that was not tried yet.
+
+        Raises:
+            DescriberError: The describer failed, repeated itself, or gave the same words for both sides.
+        """
+        description = self.describe(canvas.original, attempts, watch)
+        if description in known:
+            raise DescriberError("the describer repeated one that was tried")
+        if not changes(description):
+            raise DescriberError(SAME_WORDS)
         return description
 
     @torch.no_grad()
@@ -180,9 +176,9 @@ class Diffusion(nn.Module):
         canvas: Canvas,
         current: Float[Tensor, "3 h w"],
         description: Description,
-        iteration: int,
-        meter: Meter,
-        observe: Observer,
+        iteration: int = 0,
+        number: int = 0,
+        watch: Watcher = ignore,
     ) -> Attempt:
         """Harmonize once: the straight line describe, invert, refine, edit, recompose, score (paper figure 2).
 
@@ -191,30 +187,29 @@ class Diffusion(nn.Module):
             current: The image this iteration starts from: the target's own, or an earlier result.
             description: The conditions in words.
             iteration: Counts from 0.
-            meter: Adds up the costs by stage.
-            observe: Sees every step.
+            number: Counts the attempts on this image from 0.
+            watch: Receives every step and surrounds every stage.
         """
         seen = canvas.seen_from(current)
-        with meter.stage("inversion"):
+        with watch.stage("inversion"):
             image = images.resize(seen.image, (self.backbone.size, self.backbone.size), "lanczos", seen.alpha)
             conditioning = self.condition(description)
-            latent = self.backbone.encode(image[None], self.generator(canvas.original.name))
-            trajectory = invert(self.backbone, latent, conditioning, self.inversion_guidance, observe)
-        with meter.stage("structure"):
-            kept = canvas.original if self.structure_from == "composite" else seen
-            guide = combine(self.structure, kept, self.backbone.size)
-            inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
+            latent = self.encode(image, canvas.original.name)
+            trajectory = invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
+        with watch.stage("structure"):
+            structure = combine(self.structure, self.structure_source(canvas, seen), self.backbone.size)
+            inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, structure)
         for name, optimizer in self.embedding.items():
-            with meter.stage(name):
-                conditioning = optimizer.refine(self.backbone, inversion, conditioning, observe)
-        with meter.stage("edit"):
-            edited = self.edit(inversion, conditioning, observe)
+            with watch.stage(name):
+                conditioning = optimizer.refine(self.backbone, inversion, conditioning, watch)
+        with watch.stage("edit"):
+            edited = self.edit(inversion, conditioning, watch)
             words = self.word_maps(trajectory, conditioning)
-        with meter.stage("recompose"):
+        with watch.stage("recompose"):
             result = self.recomposer.recompose(canvas.target, current, edited)
-        with meter.stage("evaluate"):
+        with watch.stage("evaluate"):
             score = self.evaluator.score(result, canvas.target.mask, description)
-        return Attempt(iteration, result, score, description, edited, words)
+        return Attempt(iteration, result, score, description, edited, words, number=number)
 
     def condition(self, description: Description) -> Conditioning:
         """Embed both prompts and the empty one, the same for every step."""
@@ -225,17 +220,30 @@ class Diffusion(nn.Module):
         )
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
-    def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer) -> Edited:
-        """Replace the foreground's condition by the background's under the guide's attention rules, and decode."""
-        guide = inversion.structure
-        with self.backbone.attention(guide.rules, edit_rows(self.guidance)) as store:
-            latents = edit(
-                self.backbone, inversion.trajectory, conditioning, self.guidance, store, guide.anchor, observe
-            )
-        decoded = self.backbone.decode(latents).clamp(0, 1)
-        if self.truncate:
-            decoded = (decoded * 255).floor() / 255
-        return Edited(decoded[0], decoded[1], inversion.image, conditioning.description)
+    def encode(self, image: Float[Tensor, "3 s s"], name: str) -> Float[Tensor, "1 c y x"]:
+        """Encode the image of that name: the mode of the autoencoder's posterior."""
+        return self.backbone.encode(image[None])
+
+    def structure_source(self, canvas: Canvas, seen: Composite) -> Composite:
+        """Return the image whose structure is kept: the photo's, not that of an earlier result, which would drift.
+
+        Args:
+            canvas: The photo.
+            seen: The photo with the image that this iteration starts from.
+        """
+        return canvas.original
+
+    def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer = ignore) -> Edited:
+        """Replace the foreground's condition by the background's under the attention rules, and decode."""
+        structure, trajectory = inversion.structure, inversion.trajectory
+        with self.backbone.attention(structure.rules, edit_rows(self.guidance)) as store:
+            latents = edit(self.backbone, trajectory, conditioning, self.guidance, store, structure.anchor, observe)
+        source, edited = self.decode(latents)
+        return Edited(source, edited, inversion.image, conditioning.description)
+
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+        """Decode the edit's branches to [0, 1]."""
+        return self.backbone.decode(latents).clamp(0, 1)
 
     def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
@@ -254,15 +262,14 @@ class Diffusion(nn.Module):
             for word, positions in words.items()
         }
 
-    def generator(self, name: str) -> torch.Generator | None:
-        """Noise of the autoencoder's posterior, the same for every iteration of an image; None takes the mode."""
-        return torch.Generator().manual_seed(self.image_seed(name)) if self.sample_posterior else None
-
     def image_seed(self, name: str) -> int:
-        """The seed of an image: never a matter of rank or order."""
-        if not self.seed_by_name:
-            return self.seed
+        """The seed of an image: independent of rank and order."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:4], "big")
+
+
+def changes(description: Description) -> bool:
+    """Check that the two prompts differ: with equal ones there is no condition to replace."""
+    return description.foreground_prompt != description.background_prompt
 
 
 def check_description(description: Description) -> None:

@@ -1,4 +1,4 @@
-"""Several structure parts as one guide."""
+"""Several structure parts as one guidance."""
 
 from collections.abc import Mapping
 
@@ -10,20 +10,16 @@ from diffharmon.types import Composite, Loss, StructureGuidance
 def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size: int) -> StructureGuidance:
     """Measure the structure with every part and merge losses, rules and anchor, in the order of ``parts``.
 
+    The only loss of a part is named as the part is; several losses of one part are named ``part.loss``.
+
     Raises:
-        InputError: If two parts give a loss of the same name, or two give an anchor.
+        InputError: If two parts give an anchor.
     """
-    losses: dict[str, Loss] = {}
-    givers: dict[str, str] = {}
     guides = {name: part.guide(composite, size) for name, part in parts.items()}
+    losses: dict[str, Loss] = {}
     for part, guide in guides.items():
-        for name, loss in guide.losses.items():
-            if name in losses:
-                raise InputError(
-                    f"structure parts {givers[name]!r} and {part!r} both give a loss named {name!r}; keep one"
-                )
-            losses[name] = loss
-            givers[name] = part
+        single = len(guide.losses) == 1
+        losses |= {part if single else f"{part}.{name}": loss for name, loss in guide.losses.items()}
     rules = tuple(rule for guide in guides.values() for rule in guide.rules)
     anchors = {name: guide.anchor for name, guide in guides.items() if guide.anchor is not None}
     if len(anchors) > 1:

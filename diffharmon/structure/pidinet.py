@@ -1,27 +1,23 @@
-"""Learned edges of the foreground as a structure loss (the second half of the paper's edge loss)."""
+"""Learned edges: the other half of the paper's edge loss."""
 
 import pickle
 import re
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon import images
-from diffharmon.errors import InputError, ModelError
+from diffharmon.errors import ModelError
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
-from diffharmon.types import Composite, StructureGuidance
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 HELP = (
     "download table5_pidinet-tiny.pth from https://github.com/hellozhuo/pidinet (folder trained_models) and set "
-    "PIDINET_WEIGHTS or the part's `weights` to its path, or to a hub file as 'owner/repository:file.pth'; "
+    "PIDINET_WEIGHTS or the detector's `weights` to its path, or to a hub file as 'owner/repository:file.pth'; "
     "offline, ~structure.pidinet leaves the learned edges out"
 )
 
@@ -66,37 +62,20 @@ def normalize(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 class PiDiNet:
-    """Mean squared difference of learned foreground edges to those of the image (paper section 3.2, L_Edge).
+    """Edges learned by PiDiNet (Su et al., ICCV 2021), the other half of the paper's edge loss.
 
     Args:
         weights: A PiDiNet checkpoint: path, or ``owner/repository:file`` on the Hugging Face hub. Required.
-        weight: Factor of the loss (gamma of the paper's L_Edge; 0.1 in the reference code).
-        detach: Report the term without a gradient, as the reference code does.
 
     Raises:
         ModelError: If no weights are given, or they cannot be found or loaded.
     """
 
-    def __init__(self, weights: str | None = None, weight: float = 0.1, detach: bool = False) -> None:
-        if weight < 0:
-            raise InputError(f"weight of the PiDiNet loss is {weight}, expected a number >= 0")
+    def __init__(self, weights: str | None = None) -> None:
         if not weights:
             raise ModelError(f"structure part PiDiNet needs weights and none are given; {HELP}")
-        self.weight = weight
-        self.detach = detach
         self.network = load(weights)
 
-    def guide(self, composite: Composite, size: int) -> StructureGuidance:
-        """Measure the edges of the image, resized with a bilinear filter to ``size`` x ``size``."""
-        image = images.resize(composite.image, (size, size), filter="bilinear")
-        mask = images.binary_mask(composite.mask, (size, size))
-        with torch.no_grad():
-            target = self.network.to(image.device)(normalize(image.unsqueeze(0))) * mask
-
-        def loss(decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, ""]:
-            network = self.network.to(decoded.device)
-            with torch.no_grad() if self.detach else nullcontext():
-                edges = network(normalize(decoded.float())) * mask.to(decoded.device)
-            return self.weight * F.mse_loss(edges, target.to(decoded.device))
-
-        return StructureGuidance(losses={"pidinet": loss})
+    def __call__(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Return edge probabilities in (0, 1) of RGB images in [0, 1]."""
+        return self.network.to(image.device)(normalize(image))

@@ -28,6 +28,6 @@ def attempt() -> Callable[..., Attempt]:
     """Make an attempt with a description and a score."""
 
     def make(description: Description, score: float = 0.0, iteration: int = 0) -> Attempt:
-        return Attempt(iteration, torch.zeros(3, 4, 4), Score(score), description)
+        return Attempt(iteration, torch.zeros(3, 4, 4), Score(score), description, number=iteration)
 
     return make

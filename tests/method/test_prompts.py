@@ -5,8 +5,8 @@ import pytest
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.evaluator.none import NoEvaluator
-from diffharmon.evaluator.policy import Policy
 from diffharmon.method.diffusion import Diffusion
+from diffharmon.method.policy import Policy
 from diffharmon.recomposer.paste import Paste
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.types import ignore
@@ -72,6 +72,8 @@ def test_both_guidance_scales_reach_their_loops(attempt, setting):
 
 def test_what_an_embedding_optimizer_returns_is_what_is_edited_with(attempt):
     # With the foreground prompt as unconditional one, guidance cancels out of the source branch.
-    source = [attempt(embedding={"null": NegativePrompt()}, guidance=scale).edited.source for scale in (2.0, 5.0)]
+    source = [
+        attempt(embedding={"unconditional": NegativePrompt()}, guidance=scale).edited.source for scale in (2.0, 5.0)
+    ]
     assert change(*source) < 10 * NOTHING
     assert change(source[0], attempt(guidance=5.0).edited.source) > 20 * NOTHING

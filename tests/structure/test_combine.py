@@ -9,8 +9,9 @@ from diffharmon.protocols import StructurePreserver
 from diffharmon.structure.anchor import Anchor
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.structure.combine import combine
+from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
-from diffharmon.types import AttentionRule, Composite
+from diffharmon.types import AttentionRule, Composite, StructureGuidance
 
 PARTS = sorted(path.stem for path in (CONFIG_FOLDER / "structure").glob("*.yaml"))
 
@@ -41,13 +42,18 @@ def test_rules_that_cannot_act_are_refused(part, options):
 
 
 def test_combine_merges_losses_rules_and_anchor(photo):
-    parts = {"cross": CrossAttention(), "self": SelfAttention(end=0.5), "edges": Sobel(), "anchor": Anchor(0.25)}
+    parts = {
+        "cross": CrossAttention(),
+        "self": SelfAttention(end=0.5),
+        "sobel": EdgeLoss(Sobel()),
+        "anchor": Anchor(0.25),
+    }
     guide = combine(parts, photo, 32)
     assert list(guide.losses) == ["sobel"]
     assert [rule.kind for rule in guide.rules] == ["cross", "self"]
     assert guide.anchor == 0.25
     image = torch.rand(1, 3, 32, 32)
-    assert guide.losses["sobel"](image) == Sobel().guide(photo, 32).losses["sobel"](image)
+    assert guide.losses["sobel"](image) == EdgeLoss(Sobel()).guide(photo, 32).losses["edges"](image)
 
 
 def test_combine_of_nothing_is_an_empty_guide(photo):
@@ -55,9 +61,16 @@ def test_combine_of_nothing_is_an_empty_guide(photo):
     assert (dict(guide.losses), guide.rules, guide.anchor) == ({}, (), None)
 
 
-def test_two_losses_of_one_name_are_refused(photo):
-    with pytest.raises(InputError, match="'first' and 'second' both give a loss named 'sobel'"):
-        combine({"first": Sobel(), "second": Sobel(2.0)}, photo, 32)
+def test_losses_are_named_after_their_parts(photo):
+    class Two:
+        def guide(self, composite, size):
+            return StructureGuidance(losses={"a": torch.sum, "b": torch.mean})
+
+    parts = {"first": EdgeLoss(Sobel()), "second": EdgeLoss(Sobel(), 2.0), "third": Two()}
+    losses = combine(parts, photo, 32).losses
+    assert list(losses) == ["first", "second", "third.a", "third.b"]
+    image = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(losses["second"](image), 2 * losses["first"](image))
 
 
 def test_two_anchors_and_a_carry_outside_the_unit_interval_are_refused(photo):

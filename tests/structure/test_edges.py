@@ -1,5 +1,6 @@
 """Sobel and PiDiNet losses against the golden tensors of the public code, and their properties."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,13 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from diffharmon.errors import InputError, ModelError
+from diffharmon.errors import ConfigError, ModelError
+from diffharmon.protocols import EdgeDetector
+from diffharmon.reference.edges import ReferenceEdgeLoss
+from diffharmon.structure.combine import combine
+from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.pidinet import PiDiNet, load, normalize
-from diffharmon.structure.sobel import Sobel, sobel
+from diffharmon.structure.sobel import Sobel
 from diffharmon.types import Composite
 
 SIZE = 64
@@ -52,14 +57,22 @@ def resized(composite: Composite) -> torch.Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None]
 
 
-def parts(random_weights: str):
-    return {"sobel": Sobel(), "pidinet": PiDiNet(random_weights)}
+@pytest.fixture(scope="module")
+def parts(random_weights) -> dict[str, EdgeLoss]:
+    """One row for each edge detector."""
+    return {
+        "sobel": EdgeLoss(Sobel()),
+        "pidinet": EdgeLoss(PiDiNet(random_weights), 0.1, "bilinear"),
+    }
+
+
+PARTS = ("sobel", "pidinet")
 
 
 def test_sobel_equals_golden(golden):
     image = golden["pre_girl128"]
-    torch.testing.assert_close(sobel(image), golden["sobel_pm1"], atol=1e-6, rtol=0)
-    torch.testing.assert_close(sobel(image / 2 + 0.5), golden["sobel_01"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(Sobel()(image), golden["sobel_pm1"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(Sobel()(image / 2 + 0.5), golden["sobel_01"], atol=1e-6, rtol=0)
 
 
 def test_sobel_equals_scipy():
@@ -69,12 +82,12 @@ def test_sobel_equals_scipy():
     for place in np.ndindex(2, 3):
         gradients = [ndimage.sobel(array[place], axis=axis, mode="nearest") / 8 for axis in (0, 1)]
         expected[place] = np.sqrt(gradients[0] ** 2 + gradients[1] ** 2 + 1e-6)
-    np.testing.assert_allclose(sobel(image).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(Sobel()(image).numpy(), expected, atol=1e-6)
 
 
 def test_sobel_loss_equals_golden(golden):
     composite = Composite("girl", "parity", golden["pre_girl128"][0] / 2 + 0.5, golden["edge_mask"][0])
-    loss = Sobel(reference_range="signed").guide(composite, 128).losses["sobel"]
+    loss = ReferenceEdgeLoss(Sobel(), reference_range="signed").guide(composite, 128).losses["edges"]
     assert loss(golden["edge_image"]).item() == pytest.approx(golden["edge_loss"].item(), abs=1e-6, rel=1e-6)
 
 
@@ -83,7 +96,7 @@ def test_sobel_gradient_equals_golden_through_the_decoder(golden, shared):
 
     vae = AutoencoderKL.from_pretrained(shared / "parity" / "pipeline" / "vae").requires_grad_(False)
     composite = Composite("girl", "parity", golden["pre_girl128"][0] / 2 + 0.5, golden["edge_mask"][0])
-    loss = Sobel(reference_range="signed").guide(composite, 128).losses["sobel"]
+    loss = ReferenceEdgeLoss(Sobel(), reference_range="signed").guide(composite, 128).losses["edges"]
     latent = golden["vae_latents"].clone().requires_grad_()
     decoded = (vae.decode(latent / 0.18215).sample / 2 + 0.5).clamp(0, 1)
     (gradient,) = torch.autograd.grad(loss(decoded), latent)
@@ -102,12 +115,16 @@ def test_case_edges_and_losses_equal_golden(shared, published, case, picture):
     decoded = recorded["uncond_first_image"]
     _, expected_pidinet, expected_sobel = recorded["uncond_mse"][0].tolist()
 
-    part = PiDiNet(published, weight=1.0)
-    losses = Sobel(reference_range="signed").guide(composite, 128).losses | part.guide(composite, 128).losses
+    network = PiDiNet(published).network
+    parts = {
+        "sobel": ReferenceEdgeLoss(Sobel(), reference_range="signed"),
+        "pidinet": ReferenceEdgeLoss(PiDiNet(published), resampling="bilinear", detach=True, opaque=True),
+    }
+    losses = combine(parts, composite, 128).losses
     assert losses["sobel"](decoded).item() == pytest.approx(expected_sobel, abs=1e-6)
     assert losses["pidinet"](decoded).item() == pytest.approx(expected_pidinet, abs=1e-6)
-    torch.testing.assert_close(sobel(decoded), recorded["first_out_sobel"], atol=1e-6, rtol=0)
-    torch.testing.assert_close(part.network(normalize(decoded)), recorded["first_out_edge"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(Sobel()(decoded), recorded["first_out_sobel"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(network(normalize(decoded)), recorded["first_out_edge"], atol=1e-6, rtol=0)
 
 
 def test_pidinet_equals_golden(golden, published):
@@ -120,9 +137,9 @@ def test_pidinet_equals_golden(golden, published):
     torch.testing.assert_close(normalize(golden["edge_image"]), golden["edge_image_pid_input"], atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["sobel", "pidinet"])
-def test_loss_is_zero_on_itself_and_grows_with_the_difference(photo, random_weights, name):
-    loss = parts(random_weights)[name].guide(photo, SIZE).losses[name]
+@pytest.mark.parametrize("name", PARTS)
+def test_loss_is_zero_on_itself_and_grows_with_the_difference(photo, parts, name):
+    loss = parts[name].guide(photo, SIZE).losses["edges"]
     same = resized(photo)
     if name == "pidinet":
         picture = Image.fromarray((photo.image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
@@ -133,9 +150,9 @@ def test_loss_is_zero_on_itself_and_grows_with_the_difference(photo, random_weig
     assert loss((same + 0.05 * noise).clamp(0, 1)) < loss((same + 0.3 * noise).clamp(0, 1))
 
 
-@pytest.mark.parametrize("name", ["sobel", "pidinet"])
-def test_gradient_reaches_the_image(photo, random_weights, name):
-    loss = parts(random_weights)[name].guide(photo, SIZE).losses[name]
+@pytest.mark.parametrize("name", PARTS)
+def test_gradient_reaches_the_image(photo, parts, name):
+    loss = parts[name].guide(photo, SIZE).losses["edges"]
     decoded = resized(photo).flip(-1).requires_grad_()
     value = loss(decoded)
     (gradient,) = torch.autograd.grad(value, decoded)
@@ -145,42 +162,52 @@ def test_gradient_reaches_the_image(photo, random_weights, name):
         assert loss(decoded - 1e-3 * gradient / gradient.norm()) < value
 
 
-@pytest.mark.parametrize("name", ["sobel", "pidinet"])
-def test_gradient_is_finite_on_a_flat_image(photo, random_weights, name):
-    loss = parts(random_weights)[name].guide(photo, SIZE).losses[name]
+@pytest.mark.parametrize("name", PARTS)
+def test_gradient_is_finite_on_a_flat_image(photo, parts, name):
+    loss = parts[name].guide(photo, SIZE).losses["edges"]
     decoded = torch.full((1, 3, SIZE, SIZE), 0.5, requires_grad=True)
     (gradient,) = torch.autograd.grad(loss(decoded), decoded)
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("name", PARTS)
+def test_a_detector_maps_images_to_edges_of_their_size(parts, name):
+    detector = parts[name].detector
+    assert isinstance(detector, EdgeDetector)
+    edges = detector(torch.rand(2, 3, 32, 48))
+    assert edges.shape[0] == 2
+    assert edges.shape[2:] == (32, 48)
+    assert edges.min() >= 0
+
+
 def test_background_does_not_count(photo):
-    loss = Sobel().guide(photo, SIZE).losses["sobel"]
+    loss = EdgeLoss(Sobel()).guide(photo, SIZE).losses["edges"]
     changed = resized(photo)
     changed[..., :8, :] = 0  # rows 12 to 43 hold the mask; an edge pixel looks one row further
     assert loss(changed).item() < 1e-10
 
 
-def test_weight_scales_and_signed_range_doubles_the_target(photo):
+def test_the_weight_scales_the_loss(photo):
     flat = torch.zeros(1, 3, SIZE, SIZE)
-    value = Sobel().guide(photo, SIZE).losses["sobel"](flat)
-    torch.testing.assert_close(Sobel(weight=3.0).guide(photo, SIZE).losses["sobel"](flat), 3 * value)
-    signed = Sobel(reference_range="signed").guide(photo, SIZE).losses["sobel"](flat)
-    assert signed / value == pytest.approx(4, rel=0.1)  # all but the small constant under the root
+    value = EdgeLoss(Sobel()).guide(photo, SIZE).losses["edges"](flat)
+    torch.testing.assert_close(EdgeLoss(Sobel(), weight=3.0).guide(photo, SIZE).losses["edges"](flat), 3 * value)
 
 
-def test_detached_pidinet_reports_without_a_gradient(photo, random_weights):
-    decoded = resized(photo).flip(-1).requires_grad_()
-    attached = PiDiNet(random_weights).guide(photo, SIZE).losses["pidinet"](decoded)
-    detached = PiDiNet(random_weights, detach=True).guide(photo, SIZE).losses["pidinet"](decoded)
-    assert detached == attached
-    assert attached.requires_grad
-    assert not detached.requires_grad
+def test_transparent_pixels_have_no_edges(photo):
+    alpha = torch.ones(1, 300, 400)
+    alpha[:, :, :200] = 0
+    hidden = replace(photo, image=photo.image * (alpha > 0), alpha=alpha)
+    other = replace(photo, image=photo.image * (alpha > 0) + 0.5 * (alpha == 0), alpha=alpha)
+    decoded = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    for part, equal in ((EdgeLoss(Sobel()), True), (ReferenceEdgeLoss(Sobel(), opaque=True), False)):
+        first, second = (part.guide(picture, SIZE).losses["edges"](decoded) for picture in (hidden, other))
+        assert torch.equal(first, second) is equal
 
 
-def test_half_precision_images_are_measured_in_single(photo, random_weights):
-    for name, part in parts(random_weights).items():
+def test_half_precision_images_are_measured_in_single(photo, parts):
+    for part in parts.values():
         decoded = resized(photo).flip(-1).to(torch.bfloat16).requires_grad_()
-        value = part.guide(photo, SIZE).losses[name](decoded)
+        value = part.guide(photo, SIZE).losses["edges"](decoded)
         assert value.dtype == torch.float32
         assert torch.autograd.grad(value, decoded)[0].dtype == torch.bfloat16
 
@@ -206,8 +233,6 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
             PiDiNet(str(path))
 
 
-def test_negative_weights_are_refused(random_weights):
-    with pytest.raises(InputError, match="weight"):
-        Sobel(weight=-1.0)
-    with pytest.raises(InputError, match="weight"):
-        PiDiNet(random_weights, weight=-1.0)
+def test_negative_weights_are_refused():
+    with pytest.raises(ConfigError, match="weight"):
+        EdgeLoss(Sobel(), weight=-1.0)

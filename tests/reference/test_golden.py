@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from diffharmon.errors import InputError
-from diffharmon.parity.cases import quirks_method, read_case
-from diffharmon.parity.check import check
-from diffharmon.parity.forced import forced_rows
-from diffharmon.parity.free import free_rows
-from diffharmon.parity.table import Row, largest, pixels, relative, render
+from diffharmon.reference.golden.cases import quirks_method, read_case
+from diffharmon.reference.golden.check import check
+from diffharmon.reference.golden.forced import forced_rows
+from diffharmon.reference.golden.free import free_rows
+from diffharmon.reference.golden.table import Row, largest, pixels, relative, render
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_the_second_iteration_from_the_golden_first_does_too(method, case):
     ],
 )
 def test_every_plausible_mistake_is_caught(method, case, part, attribute, value, moved):
-    setattr(method.embedding[part], attribute, value)
+    method.embedding[part] = replace(method.embedding[part], **{attribute: value})
     assert moved <= failed(free_rows(method, case, 0, "free"))
 
 

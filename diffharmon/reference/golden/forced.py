@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffharmon.embedding.null_text import NullText
 from diffharmon.method.diffusion import Diffusion
-from diffharmon.parity.cases import GoldenCase
-from diffharmon.parity.free import as_bytes
-from diffharmon.parity.table import Row, pixels, relative
+from diffharmon.reference.golden.cases import GoldenCase
+from diffharmon.reference.golden.free import as_bytes
+from diffharmon.reference.golden.table import Row, pixels, relative
 from diffharmon.sampling import edit, edit_rows, edit_step
 from diffharmon.structure.combine import combine
 from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Trajectory
@@ -27,9 +27,9 @@ def forced_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str)
     guide = combine(method.structure, seen, method.backbone.size)
     trajectory = Trajectory(method.backbone.timesteps, torch.from_numpy(golden["inversion_latents"][::-1, 0].copy()))
     image = torch.zeros(3, method.backbone.size, method.backbone.size)
-    held = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
+    inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
     conditioning = golden_conditioning(method, case, golden)
-    rows = null_rows(method, held, conditioning, golden, label, case.settings["size"] >= 512)
+    rows = null_rows(method, inversion, conditioning, golden, label, case.settings["size"] >= 512)
     rows.append(Row(label, "AdamW replay", replay_error(method, golden), 1e-5))
     return rows + edit_comparison(method, trajectory, conditioning, guide, golden, label)
 
@@ -53,7 +53,7 @@ def null_text(method: Diffusion) -> NullText:
 
 
 def null_rows(
-    method: Diffusion, held: Inversion, conditioning: Conditioning, golden: Golden, label: str, large: bool
+    method: Diffusion, inversion: Inversion, conditioning: Conditioning, golden: Golden, label: str, large: bool
 ) -> list[Row]:
     """Loss terms and gradient of every update from the golden embedding and latent before it."""
     optimizer, backbone = null_text(method), method.backbone
@@ -64,12 +64,12 @@ def null_rows(
     update = 0
     for step in range(len(conditioning.foreground)):
         for inner in range(optimizer.updates(step)):
-            stale = optimizer.stale_first and inner == 0 and step > 0
-            text_step = step - 1 if stale else step
-            with_text = optimizer.predict_text(backbone, conditioning, latents[step], step, text_step)
+            with_text = optimizer.predict_text(backbone, conditioning, latents[step], step)
+            if inner == 0:
+                with_text = optimizer.first_prediction(backbone, conditioning, latents[step], step, with_text)
             unconditional = embeddings[update, None].requires_grad_()
             with torch.enable_grad():
-                terms, _ = optimizer.terms(backbone, held, latents[step], unconditional, with_text, step)
+                terms, _ = optimizer.terms(backbone, inversion, latents[step], unconditional, with_text, step)
                 (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [unconditional])
             for name, term in terms.items():
                 column, weight = columns[name]
@@ -125,5 +125,5 @@ def edit_comparison(
         Row(label, "forced: edit, whole", relative(latents, golden["p2p_latents"]), 1e-4),
     ]
     with torch.no_grad():
-        source, edited = (backbone.decode(whole).clamp(0, 1) * 255).floor() / 255
+        source, edited = method.decode(whole)
     return rows + pixels(as_bytes([source, edited]), golden["final_images"], label, "forced: images")

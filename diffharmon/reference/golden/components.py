@@ -12,9 +12,10 @@ from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.backbone.tokens import tokenize
 from diffharmon.embedding.text_refine import attention_mask
 from diffharmon.images import read_image, resize
-from diffharmon.parity.table import Row, largest, relative
+from diffharmon.reference.edges import ReferenceEdgeLoss
+from diffharmon.reference.golden.table import Row, largest, relative
 from diffharmon.structure.pidinet import PiDiNet
-from diffharmon.structure.sobel import Sobel, sobel
+from diffharmon.structure.sobel import Sobel
 from diffharmon.types import Composite
 
 LABEL = "module_io"
@@ -116,13 +117,14 @@ def edges(backbone: StableDiffusion, golden: Golden, pidinet: Path | None) -> li
     """Sobel and learned edges, the edge loss, and its gradient through the decoder down to the latents."""
     photo = tensor(golden, "pre_girl128")
     composite = Composite("girl", "parity", photo[0] / 2 + 0.5, tensor(golden, "edge_mask")[0])
-    loss = Sobel(reference_range="signed").guide(composite, backbone.size).losses["sobel"]
+    part = ReferenceEdgeLoss(Sobel(), reference_range="signed")
+    loss = part.guide(composite, backbone.size).losses["edges"]
     latent = tensor(golden, "vae_latents").requires_grad_()
     value = loss(backbone.decode(latent).clamp(0, 1))
     (gradient,) = torch.autograd.grad(value, [latent])
     rows = [
-        Row(LABEL, "Sobel on [-1, 1]", relative(sobel(photo), golden["sobel_pm1"]), 1e-6),
-        Row(LABEL, "Sobel on [0, 1]", relative(sobel(photo / 2 + 0.5), golden["sobel_01"]), 1e-6),
+        Row(LABEL, "Sobel on [-1, 1]", relative(Sobel()(photo), golden["sobel_pm1"]), 1e-6),
+        Row(LABEL, "Sobel on [0, 1]", relative(Sobel()(photo / 2 + 0.5), golden["sobel_01"]), 1e-6),
         Row(LABEL, "edge loss", relative(value, golden["edge_loss"]), 1e-5),
         Row(LABEL, "edge loss, gradient to the latents", relative(gradient, golden["edge_grad_latents"]), 1e-5),
     ]

@@ -86,7 +86,7 @@ def quirks_config(pipeline: Path, case: GoldenCase, pidinet: Path | None) -> Dic
         "describer.background": background[1:],
     }
     if settings["edge_loss"] and pidinet is not None:
-        values["structure.pidinet.weights"] = str(pidinet)
+        values["structure.pidinet.detector.weights"] = str(pidinet)
     unused = ["sobel"] * (not settings["edge_loss"]) + ["pidinet"] * (not settings["edge_loss"] or pidinet is None)
     removed = [f"~structure.{part}" for part in unused]
     return composed(["experiment=reference_quirks", "describer=fixed", *removed], values)

@@ -4,17 +4,30 @@ import json
 import random
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffharmon.errors import InputError
-from diffharmon.evaluator.policy import Again, Move, Policy, Redescribe, Stop, Trial, decide
+from diffharmon.method.policy import Next, Policy, Stop, decide
+from diffharmon.types import Attempt, Description, Score
 
-COMPOSITE = Trial(-1, -1, 0.5)
+WORDS = [Description("cat", (f"light{number}",), ("bright",)) for number in range(50)]
 
 
-def history(*scores: float, description: int = 0, composite: float = 0.5) -> list[Trial]:
-    return [Trial(-1, -1, composite), *(Trial(index, description, score) for index, score in enumerate(scores))]
+def trial(iteration: int, description: int, score: float) -> Attempt:
+    return Attempt(iteration, torch.zeros(3, 1, 1), Score(score), WORDS[description], number=0)
+
+
+def again(start: int, description: int, iteration: int) -> Next:
+    return Next(start, WORDS[description], iteration)
+
+
+COMPOSITE = trial(-1, 0, 0.5)
+
+
+def history(*scores: float, description: int = 0, composite: float = 0.5) -> list[Attempt]:
+    return [trial(-1, 0, composite), *(trial(index, description, score) for index, score in enumerate(scores))]
 
 
 def first(options):
@@ -22,46 +35,45 @@ def first(options):
 
 
 def play(scores, known, policy, choose=first, composite=-1.0):
-    """Run the loop on scripted scores; return moves, trials and how the trial images descend from each other."""
-    trials, starts, moves = [Trial(-1, -1, composite)], [None], []
-    count, iteration = known, 0
+    """Run the loop on scripted scores; return moves, attempts and how their images descend from each other."""
+    attempts, starts, moves = [trial(-1, 0, composite)], [None], []
+    count = known
     remaining = iter(scores)
     while True:
-        move = decide(trials, count, policy, choose)
+        move = decide(attempts, WORDS[:count], policy, choose)
         moves.append(move)
         if isinstance(move, Stop):
-            return moves, trials, starts
+            return moves, attempts, starts
         description = move.description
         if description is None:
-            description, count = count, count + 1
-        iteration = 0 if len(trials) <= known else trials[-1].iteration + 1
-        trials.append(Trial(iteration, description, next(remaining)))
+            description, count = WORDS[count], count + 1
+        attempts.append(trial(move.iteration, WORDS.index(description), next(remaining)))
         starts.append(move.start)
 
 
 TABLE = [
     # nothing tried yet
-    ([COMPOSITE], 1, Policy(), Again(0, 0)),
-    ([COMPOSITE], 3, Policy(), Again(0, 0)),
+    ([COMPOSITE], 1, Policy(), again(0, 0, 0)),
+    ([COMPOSITE], 3, Policy(), again(0, 0, 0)),
     # every description is tried on the composite first
-    ([*history(0.9)], 3, Policy(), Again(0, 1)),
-    ([*history(0.9), Trial(0, 1, 0.1)], 3, Policy(), Again(0, 2)),
+    ([*history(0.9)], 3, Policy(), again(0, 1, 0)),
+    ([*history(0.9), trial(0, 1, 0.1)], 3, Policy(), again(0, 2, 0)),
     # the best of them goes on; ties go to the first
-    ([*history(0.6), Trial(0, 1, 0.9), Trial(0, 2, 0.7)], 3, Policy(), Again(2, 1)),
-    ([*history(0.9), Trial(0, 1, 0.9)], 2, Policy(ties="last"), Again(1, 0)),
+    ([*history(0.6), trial(0, 1, 0.9), trial(0, 2, 0.7)], 3, Policy(), again(2, 1, 1)),
+    ([*history(0.9), trial(0, 1, 0.9)], 2, Policy(ties="last"), again(1, 0, 1)),
     # rising, one drop, drop then equal, equal: go on
-    (history(0.6, 0.7), 1, Policy(), Again(2, 0)),
-    (history(0.6, 0.5), 1, Policy(), Again(2, 0)),
-    (history(0.6, 0.5, 0.5), 1, Policy(), Again(3, 0)),
-    (history(0.6, 0.6, 0.6), 1, Policy(), Again(3, 0)),
+    (history(0.6, 0.7), 1, Policy(), again(2, 0, 2)),
+    (history(0.6, 0.5), 1, Policy(), again(2, 0, 2)),
+    (history(0.6, 0.5, 0.5), 1, Policy(), again(3, 0, 3)),
+    (history(0.6, 0.6, 0.6), 1, Policy(), again(3, 0, 3)),
     # two drops: back to the image before them, and another description
     (
-        [*history(0.6, composite=0.1), Trial(0, 1, 0.5), Trial(1, 0, 0.5), Trial(2, 0, 0.4)],
+        [*history(0.6, composite=0.1), trial(0, 1, 0.5), trial(1, 0, 0.5), trial(2, 0, 0.4)],
         2,
         Policy(),
-        Redescribe(1, 1),
+        again(1, 1, 3),
     ),
-    (history(0.5, 0.6, 0.5, 0.4), 1, Policy(redescribe="new"), Redescribe(2, None)),
+    (history(0.5, 0.6, 0.5, 0.4), 1, Policy(redescribe="new"), Next(2, None, 4)),
     # ... unless there is none, or switching is off
     (history(0.6, 0.5, 0.4), 1, Policy(), Stop(1, "the score fell 2 times in a row and there is no other description")),
     (
@@ -71,22 +83,22 @@ TABLE = [
         Stop(1, "the score fell 2 times in a row after 0 of 0 switches of description"),
     ),
     # a drop across a switch does not count; two drops after it do
-    ([*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5)], 2, Policy(redescribe="new"), Again(5, 1)),
+    ([*history(0.9, 0.8, 0.7), trial(3, 1, 0.6), trial(4, 1, 0.5)], 2, Policy(redescribe="new"), again(5, 1, 5)),
     (
-        [*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5), Trial(5, 1, 0.4)],
+        [*history(0.9, 0.8, 0.7), trial(3, 1, 0.6), trial(4, 1, 0.5), trial(5, 1, 0.4)],
         2,
         Policy(redescribe="new"),
         Stop(1, "the score fell 2 times in a row after 1 of 1 switches of description"),
     ),
     (
-        [*history(0.9, 0.8, 0.7), Trial(3, 1, 0.6), Trial(4, 1, 0.5), Trial(5, 1, 0.4)],
+        [*history(0.9, 0.8, 0.7), trial(3, 1, 0.6), trial(4, 1, 0.5), trial(5, 1, 0.4)],
         2,
         Policy(redescribe="new", restarts=2),
-        Redescribe(4, None),
+        Next(4, None, 6),
     ),
     # patience
-    (history(0.6, 0.5), 1, Policy(patience=1, redescribe="new"), Redescribe(1, None)),
-    (history(0.6, 0.5, 0.4), 1, Policy(patience=3), Again(3, 0)),
+    (history(0.6, 0.5), 1, Policy(patience=1, redescribe="new"), Next(1, None, 2)),
+    (history(0.6, 0.5, 0.4), 1, Policy(patience=3), again(3, 0, 3)),
     # the end: best of everything, with or without the composite
     (history(0.4, 0.3), 1, Policy(iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.4, 0.3), 1, Policy(iterations=2, include_composite=False), Stop(1, "all 2 iterations done")),
@@ -94,16 +106,16 @@ TABLE = [
     (history(0.5, 0.5), 1, Policy(iterations=2, ties="last"), Stop(2, "all 2 iterations done")),
     # a composite that is good enough
     (history(), 1, Policy(skip_above=0.5), Stop(0, "the composite's score is at least 0.5")),
-    (history(), 1, Policy(skip_above=0.51), Again(0, 0)),
+    (history(), 1, Policy(skip_above=0.51), again(0, 0, 0)),
     (history(0.4, 0.3), 1, Policy(skip_above=0.6, iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.5, 0.7, 0.7), 1, Policy(iterations=3), Stop(2, "all 3 iterations done")),
-    ([*history(0.6), Trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "all 1 iterations done")),
+    ([*history(0.6), trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "all 1 iterations done")),
 ]
 
 
 @pytest.mark.parametrize(("trials", "known", "policy", "move"), TABLE)
 def test_table(trials, known, policy, move):
-    assert decide(trials, known, policy, first) == move
+    assert decide(trials, WORDS[:known], policy, first) == move
 
 
 def recorded(shared):
@@ -122,21 +134,21 @@ def test_every_decision_of_the_public_code_is_reproduced(shared, number):
 
     def choose(options):
         _, offered, chosen = next(choices)
-        assert list(options) == offered
-        return chosen
+        assert [WORDS.index(option) for option in options] == offered
+        return WORDS[chosen]
 
     policy = Policy(iterations=trace["iterations"], include_composite=False)
     moves, trials, starts = play(trace["scores"], trace["prompts"], policy, choose)
     greys += [run[-1] for run in runs]
-    assert [trial.description for trial in trials[1:]] == [run[0] for run in runs]
+    assert [WORDS.index(attempt.description) for attempt in trials[1:]] == [run[0] for run in runs]
     assert [greys[start] for start in starts[1:]] == inverted
     assert greys[moves[-1].best] == trace["final_grey"]
     assert next(choices, None) is None
 
 
-def test_unjudged_images_all_run_and_the_last_wins():
+def test_images_without_an_evaluator_all_run_and_the_last_wins():
     moves, trials, _ = play([0.0] * 9, 1, Policy(iterations=4, ties="last"), composite=0.0)
-    assert [trial.iteration for trial in trials] == [-1, 0, 1, 2, 3]
+    assert [attempt.iteration for attempt in trials] == [-1, 0, 1, 2, 3]
     assert moves[-1].best == 4
 
 
@@ -156,24 +168,25 @@ def test_unjudged_images_all_run_and_the_last_wins():
 def test_any_loop_ends_with_its_best_trial(scores, known, policy):
     moves, trials, starts = play(scores, known, policy, random.Random(0).choice, composite=0.5)
     assert trials[-1].iteration < policy.iterations
-    assert sum(isinstance(move, Redescribe) for move in moves) <= policy.restarts
+    switches = [move for move in moves[known:-1] if move.description != trials[move.start].description]
+    assert len(switches) <= policy.restarts
     assert all(start < index for index, start in enumerate(starts) if start is not None)
     candidates = trials if policy.include_composite else trials[1:]
-    assert trials[moves[-1].best].score == max(trial.score for trial in candidates)
+    assert trials[moves[-1].best].score.value == max(attempt.score.value for attempt in candidates)
 
 
 def test_the_same_history_gives_the_same_move():
-    trials = [*history(0.6, composite=0.1), Trial(0, 1, 0.5), Trial(0, 2, 0.4), Trial(1, 0, 0.5), Trial(2, 0, 0.4)]
-    moves: set[Move] = {decide(trials, 3, Policy(), random.Random(7).choice) for _ in range(5)}
+    trials = [*history(0.6, composite=0.1), trial(0, 1, 0.5), trial(0, 2, 0.4), trial(1, 0, 0.5), trial(2, 0, 0.4)]
+    moves = {decide(trials, WORDS[:3], Policy(), random.Random(7).choice) for _ in range(5)}
     assert len(moves) == 1
-    assert next(iter(moves)).description in (1, 2)
+    assert next(iter(moves)).description in WORDS[1:3]
 
 
 @pytest.mark.parametrize(
     ("trials", "known", "message"),
     [
         ([], 1, "untouched composite"),
-        ([Trial(0, 0, 0.5)], 1, "untouched composite"),
+        ([trial(0, 0, 0.5)], 1, "untouched composite"),
         ([COMPOSITE, COMPOSITE], 1, "untouched composite"),
         ([COMPOSITE], 0, "0 descriptions"),
         (history(float("nan")), 1, "score of iteration 0 is nan"),
@@ -182,7 +195,7 @@ def test_the_same_history_gives_the_same_move():
 )
 def test_impossible_histories_are_refused(trials, known, message):
     with pytest.raises(InputError, match=message):
-        decide(trials, known, Policy(), first)
+        decide(trials, WORDS[:known], Policy(), first)
 
 
 @pytest.mark.parametrize("options", [{"iterations": 0}, {"patience": 0}, {"restarts": -1}])

@@ -6,27 +6,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffharmon.cost import Meter
 from diffharmon.embedding.text_refine import attention_mask
 from diffharmon.images import resize, to_uint8
 from diffharmon.method.canvas import Canvas
 from diffharmon.method.diffusion import Diffusion
-from diffharmon.parity.cases import GoldenCase
-from diffharmon.parity.table import Row, largest, pixels, relative
-from diffharmon.types import Attempt, Event
+from diffharmon.reference.golden.cases import GoldenCase
+from diffharmon.reference.golden.table import Row, largest, pixels, relative
+from diffharmon.types import Attempt, Event, Watcher
 
 EARLY = 12  # updates of the unconditional embedding after which a free run is still exact
 SHORT = 28  # updates after which a free run still ends near the golden one; longer ones are chaotic
 
 
-class Recorder:
-    """An observer that keeps what each stage reports, in order."""
+class Recorder(Watcher):
+    """Records what each stage reports, in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Keep an event."""
+        """Record an event."""
         self.events.append(event)
 
     def values(self, stage: str, name: str) -> Tensor:
@@ -43,8 +42,7 @@ def free_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str) -
     current = canvas.target.image if iteration == 0 else case.blend(iteration - 1)
     recorder = Recorder()
     description = method.describer.describe(case.composite)
-    meter = Meter(method.backbone.unet, method.backbone.device)
-    attempt = method.attempt(canvas, current, description, iteration, meter, recorder)
+    attempt = method.attempt(canvas, current, description, iteration, watch=recorder)
     rows = mask_rows(method, canvas, golden, label)
     rows += inversion_rows(method, canvas, current, recorder, golden, label)
     rows += text_rows(recorder, golden, label)
@@ -80,7 +78,7 @@ def inversion_rows(
     size = method.backbone.size
     image = resize(seen.image, (size, size), "lanczos", seen.alpha)
     with torch.no_grad():
-        latent = method.backbone.encode(image[None], method.generator(canvas.original.name))
+        latent = method.encode(image, canvas.original.name)
         empty = method.backbone.embed([""])
     inverted = recorder.values("inversion", "latent")
     return [
@@ -114,7 +112,7 @@ def late_rows(recorder: Recorder, attempt: Attempt, golden: Mapping[str, np.ndar
     Optimizing at guidance 2.5 is chaotic: rounding grows about tenfold every five to ten updates, so a long free run
     parts from the golden one on any machine. Its later steps are compared teacher-forced.
     """
-    optimized, updates = recorder.values("null", "embedding"), len(golden["uncond_opt"])
+    optimized, updates = recorder.values("unconditional", "embedding"), len(golden["uncond_opt"])
     comparable = updates if updates <= EARLY else 20 if updates <= SHORT else 15
     tolerance = 1e-4 if updates <= SHORT else 1e-3
     error = relative(optimized[:comparable], golden["uncond_opt"][:comparable])
@@ -124,7 +122,12 @@ def late_rows(recorder: Recorder, attempt: Attempt, golden: Mapping[str, np.ndar
     end = 1e-4 if updates <= EARLY else 5e-2
     rows += [
         Row(label, "uncond_opt (all)", relative(optimized, golden["uncond_opt"]), end),
-        Row(label, "uncond_latents", relative(recorder.values("null", "denoised"), golden["uncond_latents"]), end),
+        Row(
+            label,
+            "uncond_latents",
+            relative(recorder.values("unconditional", "denoised"), golden["uncond_latents"]),
+            end,
+        ),
         Row(label, "p2p_latents", relative(recorder.values("edit", "latents"), golden["p2p_latents"]), end),
     ]
     if updates <= EARLY and attempt.edited is not None:

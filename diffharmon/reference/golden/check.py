@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffharmon.errors import InputError
-from diffharmon.parity.cases import quirks_method, read_case
-from diffharmon.parity.components import component_rows
-from diffharmon.parity.forced import forced_rows
-from diffharmon.parity.free import free_rows
-from diffharmon.parity.table import Row, render
+from diffharmon.reference.golden.cases import quirks_method, read_case
+from diffharmon.reference.golden.components import component_rows
+from diffharmon.reference.golden.forced import forced_rows
+from diffharmon.reference.golden.free import free_rows
+from diffharmon.reference.golden.table import Row, render
 
 PIDINET = Path("weights") / "pidinet" / "table5_pidinet-tiny.pth"
 

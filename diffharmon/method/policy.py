@@ -1,0 +1,159 @@
+"""What the loop does next: a pure function of the scores so far (paper section 3.3)."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from diffharmon.errors import InputError
+from diffharmon.types import Attempt, Description
+
+LEFT_ALONE = "the composite's score is at least"
+
+
+@dataclass(frozen=True)
+class Next:
+    """Run the method again.
+
+    Attributes:
+        start: Index of the attempt whose image it starts from.
+        description: The words to follow; None asks the describer for new ones.
+        iteration: Number of the iteration, from 0.
+    """
+
+    start: int
+    description: Description | None
+    iteration: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop; the attempt with index ``best`` is the result."""
+
+    best: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long to go on and what to do when scores fall.
+
+    Args:
+        iterations: Maximum number of iterations; each but the first is one pass of the method. The first tries every
+            description.
+        patience: How many strict drops of the score in a row count as a fall.
+        restarts: How many falls are answered by a switch to another description; the next one stops the loop.
+        redescribe: Where the other description comes from: ``known`` picks one of those tried first, as the public
+            code does, ``new`` asks the describer, as the paper does.
+        include_composite: The untouched composite may win, so that the result is never judged worse than the input.
+            The public code leaves it out.
+        skip_above: An untouched composite with at least this score is left alone; None never skips.
+        ties: Which of several best attempts wins: the ``first``, or the ``last`` (for images without an evaluator).
+
+    Raises:
+        InputError: If a number is too small or a word unknown.
+    """
+
+    iterations: int = 10
+    patience: int = 2
+    restarts: int = 1
+    redescribe: Literal["known", "new"] = "known"
+    include_composite: bool = True
+    skip_above: float | None = None
+    ties: Literal["first", "last"] = "first"
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("iterations", 1), ("patience", 1), ("restarts", 0)):
+            if getattr(self, name) < minimum:
+                raise InputError(f"policy.{name} is {getattr(self, name)}, expected at least {minimum}")
+        for name, words in (("redescribe", ("known", "new")), ("ties", ("first", "last"))):
+            if getattr(self, name) not in words:
+                raise InputError(f"policy.{name} is {getattr(self, name)!r}, expected one of {words}")
+
+
+def decide(
+    attempts: Sequence[Attempt],
+    descriptions: Sequence[Description],
+    policy: Policy,
+    choose: Callable[[Sequence[Description]], Description],
+) -> Next | Stop:
+    """Decide on the next pass over an image.
+
+    A composite that scores high enough is left alone.
+
+    The first iteration runs every description on the composite, and the best one goes on. Then each iteration starts
+    from the result of the one before. When the score has fallen ``patience`` times in a row under one description, the
+    loop returns to the image before the fall and switches description; after ``restarts`` switches it stops.
+
+    Args:
+        attempts: All attempts in order; the first is the untouched composite.
+        descriptions: All descriptions so far, in order.
+        policy: The rules.
+        choose: Picks one of several descriptions, such as ``random.Random(seed).choice``.
+
+    Raises:
+        InputError: If the attempts do not start with the composite, or a score is not a finite number.
+    """
+    _check(attempts, descriptions)
+    if policy.skip_above is not None and attempts[0].score.value >= policy.skip_above:
+        return Stop(0, f"{LEFT_ALONE} {policy.skip_above:g}")
+    first = [index for index, attempt in enumerate(attempts) if attempt.iteration == 0]
+    if attempts[-1].iteration <= 0 and len(first) < len(descriptions):
+        return Next(0, descriptions[len(first)], 0)
+    chain = [_highest(attempts, first, "first"), *range(first[-1] + 1, len(attempts))]
+    last = attempts[chain[-1]]
+    following = last.iteration + 1
+    if following >= policy.iterations:
+        return Stop(best_attempt(attempts, policy), f"all {policy.iterations} iterations done")
+    switches, run = _runs(attempts, chain)
+    if not _fell(attempts, run, policy.patience):
+        return Next(chain[-1], last.description, following)
+    fall = f"the score fell {policy.patience} times in a row"
+    if switches >= policy.restarts:
+        reason = f"{fall} after {switches} of {policy.restarts} switches of description"
+        return Stop(best_attempt(attempts, policy), reason)
+    back = run[-1 - policy.patience]
+    if policy.redescribe == "new":
+        return Next(back, None, following)
+    others = [description for description in descriptions if description != last.description]
+    if not others:
+        return Stop(best_attempt(attempts, policy), f"{fall} and there is no other description")
+    return Next(back, choose(others), following)
+
+
+def best_attempt(attempts: Sequence[Attempt], policy: Policy) -> int:
+    """Return the index of the attempt that wins if the loop stops now."""
+    return _highest(attempts, range(0 if policy.include_composite else 1, len(attempts)), policy.ties)
+
+
+def _check(attempts: Sequence[Attempt], descriptions: Sequence[Description]) -> None:
+    if not attempts or attempts[0].iteration != -1 or any(attempt.iteration < 0 for attempt in attempts[1:]):
+        raise InputError("the attempts given to the policy must begin with the untouched composite, and only that")
+    if not descriptions:
+        raise InputError("the policy was given 0 descriptions, expected at least one")
+    for attempt in attempts:
+        if not math.isfinite(attempt.score.value):
+            score = attempt.score.value
+            raise InputError(f"the score of iteration {attempt.iteration} is {score}, expected a finite number")
+
+
+def _highest(attempts: Sequence[Attempt], among: Sequence[int], ties: str) -> int:
+    """Return the index of the highest score."""
+    order = among if ties == "first" else among[::-1]
+    return max(order, key=lambda index: attempts[index].score.value)
+
+
+def _runs(attempts: Sequence[Attempt], chain: Sequence[int]) -> tuple[int, list[int]]:
+    """Count the switches of description along the chain of results and return the part since the last one."""
+    switches, run = 0, [chain[0]]
+    for before, after in itertools.pairwise(chain):
+        if attempts[before].description != attempts[after].description:
+            switches, run = switches + 1, []
+        run.append(after)
+    return switches, run
+
+
+def _fell(attempts: Sequence[Attempt], run: Sequence[int], patience: int) -> bool:
+    scores = [attempts[index].score.value for index in run[-1 - patience :]]
+    return len(scores) > patience and all(after < before for before, after in itertools.pairwise(scores))

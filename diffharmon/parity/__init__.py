@@ -1,4 +1,0 @@
-"""Proof, array by array, that ``experiment=reference_quirks`` is the public reference code.
-
-Golden cases are folders with ``case.json`` and one ``iterNN.npz`` for each harmonization iteration.
-"""

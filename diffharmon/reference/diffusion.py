@@ -1,0 +1,116 @@
+"""The pass over an image as the public code does it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon import images
+from diffharmon.method.canvas import Canvas
+from diffharmon.method.diffusion import Diffusion
+from diffharmon.method.policy import Policy
+from diffharmon.protocols import (
+    Backbone,
+    Describer,
+    EmbeddingOptimizer,
+    Evaluator,
+    Recomposer,
+    StructurePreserver,
+)
+from diffharmon.types import Composite
+
+
+class ReferenceDiffusion(Diffusion):
+    """`Diffusion` with the public code's deviations (Q7, Q8, Q22 of `diffharmon.reference.quirks`, and the drift).
+
+    Args:
+        describer: As for `Diffusion`, like all up to ``seed``.
+        backbone: The diffusion model.
+        embedding: Optimizers of the text conditioning.
+        structure: Parts that keep the structure.
+        recomposer: Puts the edited foreground back into the photo.
+        evaluator: Scores every result.
+        policy: Decides whether to go on, switch the description or stop.
+        guidance: Classifier-free guidance scale of the edit.
+        inversion_guidance: Guidance of the inversion.
+        descriptions: How many descriptions are tried in the first iteration.
+        words: Use only the first this many condition words on each side.
+        seed: Seeds all that is random.
+        structure_from: Keep the structure of the ``composite``, or of the image that each iteration starts from
+            (``current``), which drifts.
+        resolution: ``model`` squashes everything to the backbone's square first; ``full`` recomposes at the photo's
+            own size.
+        sample_posterior: Sample the autoencoder's posterior instead of taking its mode, with the same noise for every
+            iteration of an image.
+        seed_by_name: Mix the image's name into the seed; off gives every image the same noise.
+        truncate: Cut decoded images to 8 bits downwards.
+    """
+
+    def __init__(
+        self,
+        describer: Describer,
+        backbone: Backbone,
+        embedding: Mapping[str, EmbeddingOptimizer],
+        structure: Mapping[str, StructurePreserver],
+        recomposer: Recomposer,
+        evaluator: Evaluator,
+        policy: Policy,
+        guidance: float = 2.5,
+        inversion_guidance: float = 0.0,
+        descriptions: int = 1,
+        words: int | None = None,
+        seed: int = 0,
+        structure_from: Literal["composite", "current"] = "composite",
+        resolution: Literal["full", "model"] = "full",
+        sample_posterior: bool = False,
+        seed_by_name: bool = True,
+        truncate: bool = False,
+    ) -> None:
+        super().__init__(
+            describer,
+            backbone,
+            embedding,
+            structure,
+            recomposer,
+            evaluator,
+            policy,
+            guidance,
+            inversion_guidance,
+            descriptions,
+            words,
+            seed,
+        )
+        self.structure_from = structure_from
+        self.resolution = resolution
+        self.sample_posterior = sample_posterior
+        self.seed_by_name = seed_by_name
+        self.truncate = truncate
+
+    def canvas(self, composite: Composite) -> Canvas:
+        """Recompose on a squashed copy, where asked for; the masks still come from the full-size one."""
+        canvas = super().canvas(composite)
+        if self.resolution == "full":
+            return canvas
+        return replace(canvas, target=images.squash(canvas.original, self.backbone.size))
+
+    def structure_source(self, canvas: Canvas, seen: Composite) -> Composite:
+        """Return the image whose structure is kept."""
+        return seen if self.structure_from == "current" else super().structure_source(canvas, seen)
+
+    def encode(self, image: Float[Tensor, "3 s s"], name: str) -> Float[Tensor, "1 c y x"]:
+        """Take a sample of the posterior, or its mode."""
+        if not self.sample_posterior:
+            return super().encode(image, name)
+        return self.backbone.encode(image[None], torch.Generator().manual_seed(self.image_seed(name)))
+
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+        """Decode to [0, 1], cut to 8 bits where asked for."""
+        decoded = super().decode(latents)
+        return (decoded * 255).floor() / 255 if self.truncate else decoded
+
+    def image_seed(self, name: str) -> int:
+        """The seed of an image, or the same one for all."""
+        return super().image_seed(name) if self.seed_by_name else self.seed

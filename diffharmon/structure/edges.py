@@ -1,0 +1,59 @@
+"""Edges of the foreground as a structure loss (paper section 3.2, L_Edge), for any edge detector."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from torch import Tensor
+
+from diffharmon import images
+from diffharmon.errors import ConfigError
+from diffharmon.protocols import EdgeDetector
+from diffharmon.types import Composite, StructureGuidance
+
+
+@dataclass(frozen=True)
+class EdgeLoss:
+    """Mean squared difference of the foreground's edges in the edited image to those in the photo.
+
+    The difference is masked first and then averaged over the whole frame, as in the public code, so a small foreground
+    gives a small loss.
+
+    Args:
+        detector: Computes the edge map of an image; differentiable.
+        weight: Factor of the loss, >= 0.
+        resampling: Filter that brings the photo to the backbone's size before its edges are measured.
+
+    Raises:
+        ConfigError: If the weight is negative.
+    """
+
+    detector: EdgeDetector
+    weight: float = 1.0
+    resampling: Literal["lanczos", "bilinear"] = "lanczos"
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(f"weight of an edge loss is {self.weight}, expected a number >= 0")
+
+    def guide(self, composite: Composite, size: int) -> StructureGuidance:
+        """Measure the photo's edges at ``size`` x ``size`` pixels, and return the loss that compares with them."""
+        mask = images.binary_mask(composite.mask, (size, size))
+        with torch.no_grad():
+            target = self.target(composite, size) * mask
+
+        def loss(decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, ""]:
+            edges = self.edges(decoded.float()) * mask.to(decoded.device)
+            return self.weight * functional.mse_loss(edges, target.to(decoded.device))
+
+        return StructureGuidance(losses={"edges": loss})
+
+    def target(self, composite: Composite, size: int) -> Float[Tensor, "1 c s s"]:
+        """Measure the edges of the photo."""
+        return self.detector(images.resize(composite.image, (size, size), self.resampling, composite.alpha)[None])
+
+    def edges(self, decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, "1 c s s"]:
+        """Measure the edges of an image while it is edited."""
+        return self.detector(decoded)
