@@ -39,7 +39,7 @@ def test_an_event_without_values_passes():
 
 
 def outcome(description, image, score):
-    attempt = Attempt(0, image, Score(score), description)
+    attempt = Attempt(0, image, Score(score), description, number=0)
     return Outcome(attempt, (attempt,), "done")
 
 
