@@ -29,6 +29,20 @@ from diffharmon.types import Composite, Outcome
 log = logging.getLogger(__name__)
 
 
+class PredictTrainer(Trainer):
+    """Lightning's trainer with a number of CPU threads.
+
+    Args:
+        threads: Threads of torch on the CPU; None leaves the choice to torch.
+        arguments: As for ``lightning.Trainer``.
+    """
+
+    def __init__(self, *, threads: int | None = None, **arguments: Any) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        super().__init__(**arguments)
+
+
 @dataclass(frozen=True)
 class Failure:
     """An image that could not be read or harmonized, and why."""

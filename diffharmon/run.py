@@ -49,7 +49,6 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     Raises:
         DiffharmonError: The configuration or the models cannot be used, or some images failed; the others are finished.
     """
-    import torch
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
     from torch.utils.data import DataLoader
 
@@ -58,8 +57,6 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     from diffharmon.metrics import MetricSet
     from diffharmon.module import HarmonizeModule, PendingDataset, ResultWriter, unbatch
 
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     digest = results.config_hash(resolved)
     dataset = build(config.dataset)

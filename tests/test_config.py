@@ -133,6 +133,21 @@ def test_a_single_name_in_an_experiment_file_is_refused(tmp_path):
         composed([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
 
 
+def test_what_a_choice_recommends_is_overridden_in_one_place():
+    config = composed(["experiment=paper", "backbone=sd2_base", "backbone.recommended.guidance=4"])
+    assert config.embedding.unconditional.guidance == config.method.guidance == 4.0
+    assert config.embedding.text.divisor == config.backbone.recommended.attention_divisor == 32
+    assert config.method.policy.skip_above is None
+    assert composed([]).method.policy.skip_above == composed([]).evaluator.recommended.skip_above
+    assert composed(["evaluator=none"]).method.descriptions == 1
+
+
+def test_a_composed_configuration_holds_the_defaults_that_no_file_lists():
+    config = composed(["backbone=sd15", "structure=[self_attention]"])
+    assert (config.backbone.size, config.trainer.threads) == (512, None)
+    assert config.structure.self_attention.places == ["down", "mid", "up"]
+
+
 def test_whole_numbers_become_what_the_constructor_declares():
     config = composed(["method.guidance=3"])
     assert isinstance(config.method.guidance, float)

@@ -4,8 +4,12 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
+from diffharmon.config.recommended import KEY as RECOMMENDED
 from diffharmon.config.validation import load_target
 from diffharmon.errors import ConfigError
+
+# Keys that describe a choice and are no constructor arguments.
+NOT_ARGUMENTS = ("_target_", RECOMMENDED)
 
 
 def build(node: Any, **values: Any) -> Any:
@@ -22,7 +26,7 @@ def build(node: Any, **values: Any) -> Any:
         return [build(item) for item in node]
     if not isinstance(node, DictConfig):
         return node
-    content = {str(name): build(node[name]) for name in node if name != "_target_"}
+    content = {str(name): build(node[name]) for name in node if name not in NOT_ARGUMENTS}
     if "_target_" not in node:
         return content
     key = node._get_full_key(None)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffharmon.config.choices import explain, prepare_overrides, refuse_single_choices
 from diffharmon.config.folders import register_resolvers
+from diffharmon.config.recommended import fill_recommended
 from diffharmon.config.validation import validate
 
 
@@ -41,7 +42,7 @@ def prepare(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
     """Validate a composed configuration before anything loads.
 
     Args:
-        config: As Hydra composed it; gets the types that constructors declare.
+        config: As Hydra composed it; gets the types and the defaults that constructors declare.
         choices: Hydra's record of choices, ``hydra.runtime.choices``.
 
     Raises:
@@ -49,5 +50,7 @@ def prepare(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
     """
     register_resolvers()
     refuse_single_choices(choices)
+    with open_dict(config):
+        fill_recommended(config)
     validate(config)
     return config

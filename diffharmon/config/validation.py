@@ -3,16 +3,18 @@
 import inspect
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import field, make_dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from diffharmon.config.choices import MULTIPLE
+from diffharmon.config.recommended import KEY as RECOMMENDED
+from diffharmon.config.recommended import USES
 from diffharmon.errors import ConfigError
 
 PRIMITIVES = (int, float, bool, str)
@@ -32,6 +34,20 @@ def load_target(target: str, key: str) -> Any:
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {error}") from error
 
 
+def constructor_parameters(target: Any) -> dict[str, inspect.Parameter]:
+    """Read what a class can be built with; ``**arguments`` stands for what the next class in line takes."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in inspect.getmro(target) if inspect.isclass(target) else ():
+        if "__init__" not in vars(base):
+            continue
+        _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        found = {**{p.name: p for p in own if p.kind not in variable}, **found}
+        if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in own):
+            break
+    return found
+
+
 @cache
 def schema(target: type) -> type:
     """Turn a constructor's signature into a structured config.
@@ -40,9 +56,7 @@ def schema(target: type) -> type:
     else is ``Any``.
     """
     fields: list[Any] = []
-    for name, parameter in inspect.signature(target).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
+    for name, parameter in constructor_parameters(target).items():
         default = parameter.default
         if default is parameter.empty:
             default = MISSING
@@ -90,7 +104,7 @@ def components(config: DictConfig, key: str = "") -> Iterator[tuple[str, DictCon
 
 
 def validate(config: DictConfig) -> None:
-    """Check every component against its constructor, and give its values the types declared there.
+    """Check every component against its constructor, and give it the types and the defaults declared there.
 
     Raises:
         ConfigError: Unknown key, wrong type, wrong choice or missing value, with its full key.
@@ -103,9 +117,10 @@ def validate(config: DictConfig) -> None:
             expected = " or ".join(PACKAGES)
             raise ConfigError(f"{key}._target_: expected something inside {expected}, got {node._target_!r}")
         target = load_target(str(node._target_), key)
-        given = OmegaConf.create({name: node._get_node(name) for name in node if not str(name).startswith("_")})
+        described = {"_target_", RECOMMENDED} if key in USES else {"_target_"}
+        given = OmegaConf.create({name: node._get_node(name) for name in node if name not in described})
         given._set_parent(node._get_parent())
-        parameters = inspect.signature(target).parameters
+        parameters = constructor_parameters(target)
         for name in map(str, given):
             if name not in parameters:
                 raise ConfigError(f"{key}.{name}: unknown key; expected one of {', '.join(parameters)}")
@@ -116,7 +131,9 @@ def validate(config: DictConfig) -> None:
             raise ConfigError(f"{key}.{error.full_key}: {reason}") from error
         for name, parameter in parameters.items():
             check_value(f"{key}.{name}", merged, name, parameter)
-        adopt_types(node, merged)
+        with open_dict(node):
+            adopt_types(node, merged)
+            fill_defaults(node, inspect.signature(target).parameters)
 
 
 def check_part(group: str, name: str, part: Any) -> None:
@@ -144,6 +161,15 @@ def adopt_types(node: DictConfig, merged: Any) -> None:
             value = merged[name]
             if isinstance(value, PRIMITIVES) and type(value) is not type(node[name]):
                 node[name] = value
+
+
+def fill_defaults(node: DictConfig, parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Add the constructor's own defaults, so that a run's record is complete and its hash follows a changed default."""
+    for name, parameter in parameters.items():
+        default = parameter.default
+        settable = isinstance(default, (*PRIMITIVES, tuple)) or field_type(parameter.annotation) is not Any
+        if name not in node and default is not parameter.empty and settable:
+            node[name] = list(default) if isinstance(default, tuple) else default
 
 
 def check_value(key: str, merged: Any, name: str, parameter: inspect.Parameter) -> None:

@@ -55,7 +55,7 @@ class Detail:
         self,
         strength: float = 1.0,
         calibrate: bool = False,
-        locality: float = 1.0,
+        locality: float = 0.5,
         radius: float = 0.1,
         epsilon: float = 0.01,
     ) -> None:

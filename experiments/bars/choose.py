@@ -46,7 +46,7 @@ def main() -> None:
     quiet_libraries()
     photos = str(select(options.photos, options.output, "tune"))
     values = {"dataset.photos": photos, "dataset.count": options.count, "dataset.seed": 11}
-    always = ["judge.enough=null", f"judge.descriptions={options.descriptions}"]
+    always = ["evaluator.recommended.skip_above=null", f"evaluator.recommended.descriptions={options.descriptions}"]
     config = composed(["dataset=synthetic", *always], values)
     dataset, method = build(config.dataset), build(config.method)
     seen = []

@@ -7,11 +7,10 @@ import sys
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from diffharmon.columns import ordered_keys
-from diffharmon.config import build, validate
+from diffharmon.config import build, composed
 from diffharmon.logger.csv import Csv
 from diffharmon.logger.wandb import REDACTED, Wandb, redact
 from diffharmon.panels import comparison_parts
@@ -28,9 +27,7 @@ def wandb_folders(monkeypatch, tmp_path):
 
 
 def built(choice, folder, *overrides):
-    with initialize_config_module("diffharmon.conf", version_base="1.3"):
-        config = compose("config", overrides=[f"logger=[{choice}]", "name=study", *overrides])
-    validate(config)
+    config = composed([f"logger=[{choice}]", "name=study", *overrides])
     resolved = OmegaConf.to_container(config, resolve=True)
     return build(config.logger[choice], folder=folder, config=resolved)
 

@@ -1,0 +1,74 @@
+"""How a backbone and an evaluator are best used: what a model's own YAML file recommends to the other groups.
+
+``backbone.recommended`` and ``evaluator.recommended`` describe the choice, not the object: they are no constructor
+arguments. Other groups interpolate them, as ``method.guidance: ${backbone.recommended.guidance}`` does, so that one
+place is overridden. A file lists what differs from the defaults below.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from diffharmon.errors import ConfigError
+
+KEY = "recommended"
+
+
+@dataclass
+class BackboneUse:
+    """How a diffusion model is best used; the defaults are the paper's, for Stable Diffusion.
+
+    Attributes:
+        guidance: Classifier-free guidance scale of the edit.
+        inversion_guidance: Guidance of the inversion.
+        target_correction: Fraction of direct inversion's correction that the edited branch receives too.
+        attention_divisor: The backbone's size divided by this is the side of the attention maps that are fused.
+        calibrate: Whether the recomposer scales the edit to what the words name.
+        threads: CPU threads; None leaves the choice to torch.
+    """
+
+    guidance: float = 2.5
+    inversion_guidance: float = 0.0
+    target_correction: float = 0.0
+    attention_divisor: int = 32
+    calibrate: bool = False
+    threads: int | None = None
+
+
+@dataclass
+class EvaluatorUse:
+    """How the loop uses an evaluator; the defaults are for one whose scores compare only within an image.
+
+    Attributes:
+        descriptions: Descriptions tried in the first iteration.
+        skip_above: Score from which an untouched composite stays as it is; None always harmonizes.
+        include_composite: Whether the untouched composite may be the result.
+    """
+
+    descriptions: int = 1
+    skip_above: float | None = None
+    include_composite: bool = True
+
+
+USES: dict[str, type] = {"backbone": BackboneUse, "evaluator": EvaluatorUse}
+
+
+def fill_recommended(config: DictConfig) -> None:
+    """Complete ``backbone.recommended`` and ``evaluator.recommended`` by the defaults.
+
+    Raises:
+        ConfigError: Unknown key or wrong type, with its full key.
+    """
+    for group, use in USES.items():
+        node: Any = config.get(group)
+        if not isinstance(node, DictConfig):
+            continue
+        given = node.get(KEY) or {}
+        try:
+            complete = OmegaConf.merge(OmegaConf.structured(use), given)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{group}.{KEY}.{error.full_key}: {reason}") from error
+        node[KEY] = OmegaConf.to_container(complete)
