@@ -32,12 +32,21 @@ WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Golden tensors, sample data and weights that stand beside the checkout, where they exist."""
+    """Sample data and weights that stand beside the checkout, where they exist."""
     if not SHARED.is_dir():
-        missing = f"the shared folder with golden tensors and sample photos is not at {SHARED}"
+        pytest.skip(f"the shared folder with sample photos and weights is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """The full recordings of the public code, where they exist; `tests/parity` has a few numbers of them."""
+    folder = SHARED / "parity"
+    if not folder.is_dir():
+        missing = f"the folder with the public code's golden tensors is not at {folder}"
         # Continuous integration must not pass because nothing was compared.
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    return SHARED
+    return folder
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:

@@ -52,8 +52,8 @@ def test_paste_cuts_soft_masks_unless_told_otherwise():
 
 
 @pytest.mark.parametrize("case", ["girl128_edge", "house128_multi"])
-def test_paste_equals_the_reference_blend(shared, case):
-    golden = np.load(shared / "parity" / case / "iter00.npz", allow_pickle=False)
+def test_paste_equals_the_reference_blend(golden_folder, case):
+    golden = np.load(golden_folder / case / "iter00.npz", allow_pickle=False)
 
     def image(array):
         return from_uint8(torch.from_numpy(array.copy()).permute(2, 0, 1))

@@ -28,8 +28,8 @@ def tensor(path: Path, mode: str = "RGB") -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    arrays = np.load(shared / "parity" / "module_io.npz")
+def golden(golden_folder):
+    arrays = np.load(golden_folder / "module_io.npz")
     return {name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype == np.float32}
 
 
@@ -91,10 +91,10 @@ def test_sobel_loss_equals_golden(golden):
     assert loss(golden["edge_image"]).item() == pytest.approx(golden["edge_loss"].item(), abs=1e-6, rel=1e-6)
 
 
-def test_sobel_gradient_equals_golden_through_the_decoder(golden, shared):
+def test_sobel_gradient_equals_golden_through_the_decoder(golden, golden_folder):
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(shared / "parity" / "pipeline" / "vae").requires_grad_(False)
+    vae = AutoencoderKL.from_pretrained(golden_folder / "pipeline" / "vae").requires_grad_(False)
     composite = Composite("girl", "parity", golden["pre_girl128"][0] / 2 + 0.5, golden["edge_mask"][0])
     loss = ReferenceEdgeLoss(Sobel(), reference_range="signed").guide(composite, 128).losses["edges"]
     latent = golden["vae_latents"].clone().requires_grad_()
@@ -105,11 +105,9 @@ def test_sobel_gradient_equals_golden_through_the_decoder(golden, shared):
 
 
 @pytest.mark.parametrize(("case", "picture"), [("girl128_edge", "girl"), ("house128_multi", "house")])
-def test_case_edges_and_losses_equal_golden(shared, published, case, picture):
-    inputs = shared / "parity" / "inputs"
-    recorded = {
-        name: torch.from_numpy(value) for name, value in np.load(shared / "parity" / case / "iter00.npz").items()
-    }
+def test_case_edges_and_losses_equal_golden(golden_folder, published, case, picture):
+    inputs = golden_folder / "inputs"
+    recorded = {name: torch.from_numpy(value) for name, value in np.load(golden_folder / case / "iter00.npz").items()}
     image = tensor(inputs / f"{picture}_comp.png")
     composite = Composite(picture, "parity", image, tensor(inputs / f"{picture}_mask.png")[:1])
     decoded = recorded["uncond_first_image"]
