@@ -19,7 +19,7 @@ class Clip:
 
     Args:
         model: Folder or hub id of a CLIP model in transformers' layout; by default the one that diffharmon carries.
-        margin: Surroundings kept on each side of the object, as a fraction of its longer side.
+        margin: Surroundings shown on each side of the object, as a fraction of its longer side.
         context: Show what surrounds the object through a screen, as the CLIP that diffharmon carries has learnt to read
             it; off shows the photo as it is, for a CLIP that has not.
         template: Sentence around the words, with ``{}`` in their place.
@@ -51,9 +51,9 @@ class Clip:
     def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
         """Return the difference in [-2, 2], with both cosine similarities as terms."""
         shown = look_at(image, mask, self.margin, self.clip.side if self.context else None)
-        seen = self.clip.embed_images([shown])
+        (image_embedding,) = self.clip.embed_images([shown])
         prompts = [description.background_prompt, description.foreground_prompt]
-        said = self.clip.embed_texts([self.template.replace("{}", prompt) for prompt in prompts])
-        background, foreground = (said @ seen[0]).tolist()
+        texts = self.clip.embed_texts([self.template.replace("{}", prompt) for prompt in prompts])
+        background, foreground = (texts @ image_embedding).tolist()
         value = background - foreground if self.against_foreground else background
         return Score(value, {"background": background, "foreground": foreground})

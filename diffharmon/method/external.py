@@ -23,7 +23,7 @@ PLACES = ("{image}", "{mask}", "{output}")
 
 
 class External:
-    """Harmonizes by a program or an exported network; the background is kept whatever it returns.
+    """Harmonizes by a program or an exported network; the background stays the photo's, whatever it returns.
 
     A program reads the composite and its mask as PNG files and writes the result as an image file of the same size.
     A network maps image "1 3 h w" in [0, 1] and mask "1 1 h w" to an image "1 3 h w" in [0, 1], on the CPU.
@@ -141,5 +141,5 @@ def _finish(words: Sequence[str], timeout: float) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode != 0:
-        said = " | ".join(complaint.strip().splitlines()[-3:]) or "nothing"
-        raise ModelError(f"method.command {words[0]!r} ended with code {process.returncode}; its last words: {said}")
+        output = " | ".join(complaint.strip().splitlines()[-3:]) or "nothing"
+        raise ModelError(f"method.command {words[0]!r} ended with code {process.returncode}; its last lines: {output}")

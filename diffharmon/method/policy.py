@@ -46,7 +46,7 @@ class Policy:
         restarts: How many falls are answered by a switch to another description; the next one stops the loop.
         redescribe: Where the other description comes from: ``known`` picks one of those tried first, as the public
             code does, ``new`` asks the describer, as the paper does.
-        include_composite: The untouched composite may win, so that the result is never judged worse than the input.
+        include_composite: The untouched composite may win, so that the result is never scored below the input.
             The public code leaves it out.
         skip_above: An untouched composite with at least this score is left alone; None never skips.
         ties: Which of several best attempts wins: the ``first``, or the ``last`` (for images without an evaluator).

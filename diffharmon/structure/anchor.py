@@ -21,5 +21,5 @@ class Anchor:
         self.carry = carry
 
     def guide(self, composite: Composite, size: int) -> StructureGuidance:
-        """Return the wish; it does not depend on the image."""
+        """Return the share of the correction; it does not depend on the image."""
         return StructureGuidance(anchor=self.carry)

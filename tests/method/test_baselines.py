@@ -44,7 +44,7 @@ def test_identity_returns_the_composite():
     assert isinstance(Identity(), Method)
     result = Identity().harmonize(given, ignore)
     assert torch.equal(result.best.image, given.image)
-    assert (result.best.iteration, result.best.score.value, result.reason) == (-1, 0.0, "not judged")
+    assert (result.best.iteration, result.best.score.value, result.reason) == (-1, 0.0, "not scored")
     assert result.attempts == (result.best,)
 
 

@@ -64,7 +64,7 @@ def test_program_gets_files_and_its_foreground_is_taken(composite, tmp_path):
     expected = 1 - images.from_uint8(images.to_uint8(composite.image))
     torch.testing.assert_close(result.best.image[inside], expected[inside])
     assert result.costs["external"].seconds > 0
-    assert result.reason == "not judged"
+    assert result.reason == "not scored"
 
 
 def test_program_at_another_size(composite, tmp_path):
