@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -39,8 +39,10 @@ class Meter(Watcher):
 
         handle = self.unet.register_forward_pre_hook(count, with_kwargs=True)
         start = self.now()
+        outer = self.observe.stage(name) if isinstance(self.observe, Watcher) else nullcontext()
         try:
-            yield
+            with outer:
+                yield
         finally:
             handle.remove()
             cost = Cost(self.now() - start, len(calls), sum(calls))

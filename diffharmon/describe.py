@@ -140,7 +140,7 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command; see `diffharmon.command.run_hydra_job` for how it ends."""
-    run_hydra_job(job, "interrupted; finished descriptions are stored, the same command continues")
+    run_hydra_job(job, "finished descriptions are stored, the same command goes on")
 
 
 if __name__ == "__main__":

@@ -41,5 +41,5 @@ def test_it_runs_outside_the_checkout(unpacked, tmp_path):
     line = [sys.executable, "-c", code, str(unpacked), *arguments]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "coffee" / "harmonized.png").is_file()
+    assert (tmp_path / "out" / "images" / "coffee" / "harmonized.png").is_file()
     assert "fPSNR" in done.stdout + done.stderr

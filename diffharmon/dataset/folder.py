@@ -89,10 +89,17 @@ class Folder:
 
     def __getitem__(self, index: int) -> Composite:
         """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        files = self.files(index)
+        name, real = self._entries[index].name, files.get("real")
+        return read_composite(name, "folder", files["photo"], files["mask"], real, settings=self.settings)
+
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files that composite ``index`` is read from; raises ``InputError`` when they do not pair."""
         entry = self._entries[index]
         if entry.fault or entry.image is None or entry.mask is None:
             raise InputError(entry.fault)
-        return read_composite(entry.name, "folder", entry.image, entry.mask, entry.real, settings=self.settings)
+        found = {"photo": entry.image, "mask": entry.mask}
+        return found if entry.real is None else {**found, "real": entry.real}
 
     def name(self, index: int) -> str:
         """Return the stem of composite ``index``."""

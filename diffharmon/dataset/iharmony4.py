@@ -91,6 +91,13 @@ class IHarmony4:
 
     def __getitem__(self, index: int) -> Composite:
         """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        files = self.files(index)
+        name, source = self.name(index), self._entries[index].source
+        photo, mask, real = (files[kind] for kind in ("photo", "mask", "real"))
+        return read_composite(name, source, photo, mask, real, self.size, self.filter, self.settings)
+
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files that composite ``index`` is read from; raises ``InputError`` for a name without parts."""
         entry = self._entries[index]
         name = self.name(index)
         parts = name.rsplit("_", 2)
@@ -98,16 +105,12 @@ class IHarmony4:
             raise InputError(
                 f"{entry.file} of {entry.source} is not named <image>_<mask>_<number> as iHarmony4's files"
             )
-        return read_composite(
-            name,
-            entry.source,
-            find_image(_part(entry.folder, _COMPOSITES), name, Path(entry.file).suffix),
-            find_image(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
-            find_image(_part(entry.folder, _REALS), parts[0], Path(entry.file).suffix),
-            self.size,
-            self.filter,
-            self.settings,
-        )
+        suffix = Path(entry.file).suffix
+        return {
+            "photo": find_image(_part(entry.folder, _COMPOSITES), name, suffix),
+            "mask": find_image(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
+            "real": find_image(_part(entry.folder, _REALS), parts[0], suffix),
+        }
 
     def name(self, index: int) -> str:
         """Return the composite's file name without its suffix."""

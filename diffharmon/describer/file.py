@@ -65,14 +65,22 @@ class File:
         Raises:
             InputError: when the file does not have the image.
         """
-        given = _composed(composite.name)
+        return words.choose(self.prepared(composite.name), previous)
+
+    def prepared(self, name: str) -> Sequence[Description]:
+        """Return all descriptions of an image.
+
+        Raises:
+            InputError: when the file does not have the image.
+        """
+        given = _composed(name)
         last = given.replace("\\", "/").rsplit("/", 1)[-1]
-        for name in dict.fromkeys((given, last, Path(last).stem)):
-            if name in self.descriptions:
-                return words.choose(self.descriptions[name], previous)
+        for spelled in dict.fromkeys((given, last, Path(last).stem)):
+            if spelled in self.descriptions:
+                return self.descriptions[spelled]
         known = sorted(self.descriptions)
         raise InputError(
-            f"{self.path} has no description of image {composite.name!r}; its {len(known)} names are "
+            f"{self.path} has no description of image {name!r}; its {len(known)} names are "
             f"{', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
         )
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffharmon import images
 from diffharmon.cost import Meter
 from diffharmon.errors import DescriberError, InputError
+from diffharmon.finite import FiniteGuard
 from diffharmon.method.canvas import Canvas, prepare
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.protocols import (
@@ -92,6 +93,18 @@ class Diffusion(nn.Module):
         self.words = words
         self.seed = seed
 
+    @property
+    def guard(self) -> FiniteGuard:
+        """Refuses values that are not finite, in words that fit the backbone's precision."""
+        return FiniteGuard(next(self.backbone.unet.parameters()).dtype)
+
+    @property
+    def draws_random(self) -> bool:
+        """Whether the seed can change a result: where a description is chosen among several, or the describer's own."""
+        policy = self.policy
+        switches = policy.restarts > 0 and policy.iterations > policy.patience + 1 and policy.redescribe == "known"
+        return (switches and self.descriptions > 2) or getattr(self.describer, "seed", None) is not None
+
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
 
@@ -102,7 +115,7 @@ class Diffusion(nn.Module):
             DescriberError: The describer gave nothing usable.
         """
         canvas = self.canvas(composite)
-        meter = Meter(self.backbone.unet, self.backbone.device, observe)
+        meter = Meter(self.backbone.unet, self.backbone.device, self.guard.watch(observe))
         untouched, descriptions = self.begin(canvas, meter)
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
@@ -194,7 +207,7 @@ class Diffusion(nn.Module):
         with watch.stage("inversion"):
             image = images.resize(seen.image, (self.backbone.size, self.backbone.size), "lanczos", seen.alpha)
             conditioning = self.condition(description)
-            latent = self.encode(image, canvas.original.name)
+            latent = self.guard.require("encode", self.encode(image, canvas.original.name))
             trajectory = invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
         with watch.stage("structure"):
             structure = combine(self.structure, self.structure_source(canvas, seen), self.backbone.size)
@@ -206,9 +219,10 @@ class Diffusion(nn.Module):
             edited = self.edit(inversion, conditioning, watch)
             words = self.word_maps(trajectory, conditioning)
         with watch.stage("recompose"):
-            result = self.recomposer.recompose(canvas.target, current, edited)
+            result = self.guard.require("recompose", self.recomposer.recompose(canvas.target, current, edited))
         with watch.stage("evaluate"):
             score = self.evaluator.score(result, canvas.target.mask, description)
+            self.guard.require("evaluate", torch.tensor(score.value))
         return Attempt(iteration, result, score, description, edited, words, number=number)
 
     def condition(self, description: Description) -> Conditioning:
@@ -243,7 +257,7 @@ class Diffusion(nn.Module):
 
     def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
         """Decode the edit's branches to [0, 1]."""
-        return self.backbone.decode(latents).clamp(0, 1)
+        return self.guard.require("decode", self.backbone.decode(latents)).clamp(0, 1)
 
     def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""

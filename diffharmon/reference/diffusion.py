@@ -89,6 +89,11 @@ class ReferenceDiffusion(Diffusion):
         self.seed_by_name = seed_by_name
         self.truncate = truncate
 
+    @property
+    def draws_random(self) -> bool:
+        """Whether the seed can change a result."""
+        return self.sample_posterior or super().draws_random
+
     def canvas(self, composite: Composite) -> Canvas:
         """Recompose on a squashed copy, where asked for; the masks still come from the full-size one."""
         canvas = super().canvas(composite)

@@ -106,7 +106,7 @@ def main() -> None:
     ]
     output = Path(tempfile.mkdtemp(prefix="cost-"))
     execute(composed(overrides, values), output)
-    record = json.loads((output / "coffee" / "record.json").read_text())
+    record = json.loads((output / "images" / "coffee" / "record.json").read_text())
     print("| stage | seconds | UNet calls | samples in them |\n|---|---|---|---|")
     for stage, cost in {**record["costs"], "total": record["total"]}.items():
         print(f"| {stage} | {cost['seconds']:.1f} | {cost['unet_calls']} | {cost['unet_samples']} |")

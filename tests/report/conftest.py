@@ -58,8 +58,8 @@ def run_of(folder, rows, overrides=(), name="study", pictures=True, metrics=METR
     for row in rows:
         results.append_row(folder / "rows-rank0.jsonl", row)
         if pictures and row["status"] == "ok":
-            place = folder / results.safe_name(row["name"])
-            place.mkdir(exist_ok=True)
+            place = results.picture_folder(folder, row)
+            place.mkdir(parents=True, exist_ok=True)
             for kind, data in toy_pictures().items():
                 (place / f"{kind}.jpg").write_bytes(data)
     return folder
