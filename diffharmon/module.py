@@ -186,12 +186,11 @@ class HarmonizeModule(LightningModule):
         bars: Makes the progress bars of an image of that name.
     """
 
-    allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
-
     def __init__(self, method: Method, bars: Callable[[str], ProgressBars] = lambda name: ProgressBars()) -> None:
         super().__init__()
         self.method = method
         self.bars = bars
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
     def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure:
         """Harmonize; the ground truth is taken away first."""
