@@ -131,7 +131,7 @@ class HarmonizeModule(LightningModule):
         finally:
             bars.close()
         if outcome.best.image.shape != batch.image.shape:
-            batch = images.squash(batch, outcome.best.image.shape[-1])
+            batch = images.squash(batch, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
         return Finished(batch, outcome, time.perf_counter() - start)
 
 
@@ -142,7 +142,7 @@ def explain(error: Exception) -> str:
     if memory:
         return (
             f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
-            "a smaller backbone.size, or structure=[cross_attention,self_attention,anchor] with embedding=[]"
+            "a smaller backbone.size, or sampler.direct_inversion=true with embedding=[]"
         )
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"
 
@@ -247,7 +247,7 @@ class ResultWriter(BasePredictionWriter):
             "reason": outcome.reason,
             "iterations": len(harmonized_attempts(outcome)),
             "seconds": finished.seconds,
-            "unet_calls": total.unet_calls,
-            "unet_samples": total.unet_samples,
+            "network_calls": total.network_calls,
+            "network_samples": total.network_samples,
         }
         return row | self.metrics.measure(Sample(composite, outcome.best.image, outcome.best.description))

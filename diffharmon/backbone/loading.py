@@ -14,12 +14,28 @@ tokenizer/, scheduler/ with safetensors), or download it once while online (HF_H
 Works offline without any download: `backbone=tiny`, the model that diffharmon carries."""
 
 
+SETTINGS = ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
+
+
+def resolution_of(path: str, revision: str | None) -> tuple[int, int]:
+    """Read from the model's settings, before any weights, pixels per latent cell and the multiple of a canvas's sides.
+
+    Raises:
+        ModelError: The model is missing, unreachable or not a Stable Diffusion model.
+    """
+    hub: dict[str, Any] = {} if Path(path).is_dir() else {"revision": revision}
+    try:
+        vae, unet = (kind.load_config(path, subfolder=part, **hub) for kind, part in SETTINGS)
+        cell = 2 ** (len(vae["block_out_channels"]) - 1)
+        return cell, cell * 2 ** (len(unet["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(missing_message(path, revision, error)) from error
+
+
 def load_parts(
     path: str, revision: str | None, variant: str | None, dtype: torch.dtype
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Load UNet (in ``dtype``), autoencoder and text encoder (float32), tokenizer and a DDIM scheduler, in this order.
-
-    The scheduler is DDIM whatever the model names (Stable Diffusion 2 names PNDM), with its noise levels and offsets.
+) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+    """Load UNet (in ``dtype``), autoencoder and text encoder (float32), tokenizer, and the scheduler's settings.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
@@ -32,16 +48,14 @@ def load_parts(
         vae = AutoencoderKL.from_pretrained(path, subfolder="vae", torch_dtype=torch.float32, **diffusion_weights)
         text = CLIPTextModel.from_pretrained(path, subfolder="text_encoder", dtype=torch.float32, **diffusion_weights)
         tokenizer = CLIPTokenizer.from_pretrained(path, subfolder="tokenizer", **hub)
-        # Latent diffusion never clips the predicted image; DDIM would by default where the config does not say.
-        config, _ = DDIMScheduler.load_config(path, subfolder="scheduler", return_unused_kwargs=True, **hub)
-        scheduler = DDIMScheduler.from_config({**config, "clip_sample": False, "thresholding": False})
+        noise_schedule = dict(DDIMScheduler.load_config(path, subfolder="scheduler", **hub))
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(missing_message(path, revision, error)) from error
-    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-        raise ModelError(
-            f"{path}: expected a model that predicts epsilon or v, got {scheduler.config.prediction_type!r}"
-        )
-    return unet, vae, text, tokenizer, scheduler
+    noise_schedule.setdefault("num_train_timesteps", 1000)
+    prediction = noise_schedule.setdefault("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise ModelError(f"{path}: expected a model that predicts epsilon or v, got {prediction!r}")
+    return unet, vae, text, tokenizer, noise_schedule
 
 
 def missing_message(path: str, revision: str | None, error: Exception) -> str:

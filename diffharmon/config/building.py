@@ -4,6 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
+from diffharmon.config.capabilities import check_capabilities
 from diffharmon.config.recommended import KEY as RECOMMENDED
 from diffharmon.config.validation import load_target
 from diffharmon.errors import ConfigError
@@ -20,12 +21,15 @@ def build(node: Any, **values: Any) -> Any:
         values: Constructor arguments that no configuration holds, such as the run's folder.
 
     Raises:
-        ConfigError: A constructor refuses a setting; the message starts with the setting's full key.
+        ConfigError: A constructor refuses a setting; the message starts with the setting's full key. Or a part needs
+            what the backbone beside it does not provide.
     """
     if isinstance(node, ListConfig):
         return [build(item) for item in node]
     if not isinstance(node, DictConfig):
         return node
+    if "backbone" in node and "_target_" in node:
+        check_capabilities(node)
     content = {str(name): build(node[name]) for name in node if name not in NOT_ARGUMENTS}
     if "_target_" not in node:
         return content

@@ -19,7 +19,7 @@ FORMER_CHOICES = {
     "structure": {
         "none": "[]",
         "attention": "[cross_attention,self_attention]",
-        "anchor": "[cross_attention,self_attention,anchor]",
+        "anchor": "[cross_attention,self_attention]",
         "sobel": "[cross_attention,self_attention,sobel]",
         "pidinet": "[cross_attention,self_attention,pidinet]",
         "paper": "[cross_attention,self_attention,sobel,pidinet]",
@@ -27,6 +27,13 @@ FORMER_CHOICES = {
     "embedding": {"none": "[]", "text": "[text_refine]", "paper": "[text_refine,null_text]"},
     "metrics": {"full": "[full,clip]", "ihd256": "[ihd256,clip]"},
     "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
+}
+# Keys that moved.
+FORMER_KEYS = {
+    "backbone.steps": "sampler.steps",
+    "backbone.inversion": "sampler.inversion",
+    "structure.anchor": "sampler.direct_inversion",
+    "embedding.null": "embedding.unconditional",
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
 _CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(MULTIPLE)})=")

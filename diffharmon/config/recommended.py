@@ -21,6 +21,7 @@ class BackboneUse:
     """How a diffusion model is best used; the defaults are the paper's, for Stable Diffusion.
 
     Attributes:
+        steps: Sampling steps.
         guidance: Classifier-free guidance scale of the edit.
         inversion_guidance: Guidance of the inversion.
         target_correction: Fraction of direct inversion's correction that the edited branch receives too.
@@ -29,6 +30,7 @@ class BackboneUse:
         threads: CPU threads; None leaves the choice to torch.
     """
 
+    steps: int = 50
     guidance: float = 2.5
     inversion_guidance: float = 0.0
     target_correction: float = 0.0

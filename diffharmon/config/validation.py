@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from diffharmon.config.choices import MULTIPLE
+from diffharmon.config.choices import FORMER_KEYS, MULTIPLE
 from diffharmon.config.recommended import KEY as RECOMMENDED
 from diffharmon.config.recommended import USES
 from diffharmon.errors import ConfigError
@@ -123,7 +123,9 @@ def validate(config: DictConfig) -> None:
         parameters = constructor_parameters(target)
         for name in map(str, given):
             if name not in parameters:
-                raise ConfigError(f"{key}.{name}: unknown key; expected one of {', '.join(parameters)}")
+                former = FORMER_KEYS.get(f"{key}.{name}")
+                expected = f"{former} is meant" if former else f"expected one of {', '.join(parameters)}"
+                raise ConfigError(f"{key}.{name}: unknown key; {expected}")
         try:
             merged = OmegaConf.merge(OmegaConf.structured(schema(target)), given)
         except OmegaConfBaseException as error:
@@ -145,8 +147,8 @@ def check_part(group: str, name: str, part: Any) -> None:
     if isinstance(part, DictConfig) and "_target_" in part:
         return
     key = f"{group}.{name}"
-    if (group, name) == ("embedding", "null"):
-        raise ConfigError(f"{key}: unknown key; embedding.unconditional is meant")
+    if key in FORMER_KEYS:
+        raise ConfigError(f"{key}: unknown key; {FORMER_KEYS[key]} is meant")
     if part is None:
         raise ConfigError(f"{key}: expected settings, got null; ~{key} leaves the part out")
     if isinstance(part, str):
