@@ -1,12 +1,13 @@
 """Building components by ``_target_``."""
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
 from diffharmon.config.capabilities import check_capabilities
+from diffharmon.config.kinds import load_target
 from diffharmon.config.recommended import KEY as RECOMMENDED
-from diffharmon.config.validation import load_target
 from diffharmon.errors import ConfigError
 
 # Keys that describe a choice and are no constructor arguments.
@@ -35,7 +36,9 @@ def build(node: Any, **values: Any) -> Any:
         return content
     key = node._get_full_key(None)
     target = load_target(str(node["_target_"]), key)
+    for name in values.keys() & content.keys():
+        raise ConfigError(f"{key}.{name}: set by the run, not by the configuration")
     try:
         return target(**content, **values)
     except ConfigError as error:
-        raise ConfigError(f"{key}.{error}" if str(error).split(":")[0] in content else str(error)) from error
+        raise ConfigError(f"{key}.{error}" if re.split(r"\W", str(error))[0] in content else str(error)) from error

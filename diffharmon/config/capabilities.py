@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diffharmon.config.validation import components, load_target
+from diffharmon.config.kinds import load_target
+from diffharmon.config.validation import components
 from diffharmon.errors import ConfigError
 
 # What a backbone may lack, by the names of `diffharmon.types.Capabilities`.
