@@ -202,7 +202,7 @@ class HarmonizeModule(LightningModule):
             outcome = self.method.harmonize(batch.blind(), stages)
             require_finite_outcome(outcome)
             if outcome.best.image.shape != batch.image.shape:
-                batch = images.squash(batch, outcome.best.image.shape[-1])
+                batch = images.squash(batch, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
         except Exception as error:
             log.debug("%s failed", batch.name, exc_info=True)
             return Failure(batch.name, batch.source, explain(error), stages.current)
@@ -218,6 +218,6 @@ def explain(error: Exception) -> str:
     if memory:
         return (
             f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
-            "a smaller backbone.size, or structure=[cross_attention,self_attention,anchor] with embedding=[]"
+            "a smaller backbone.size, or sampler.direct_inversion=true with embedding=[]"
         )
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"

@@ -183,7 +183,7 @@ class ResultWriter(BasePredictionWriter):
             "reason": outcome.reason,
             "iterations": len(harmonized_attempts(outcome)),
             "seconds": finished.seconds,
-            "unet_calls": total.unet_calls,
-            "unet_samples": total.unet_samples,
+            "network_calls": total.network_calls,
+            "network_samples": total.network_samples,
         }
         return row | self.metrics.measure(Sample(composite, outcome.best.image, outcome.best.description))

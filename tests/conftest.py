@@ -20,7 +20,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon import results, run
 from diffharmon.backbone.stable_diffusion import StableDiffusion
-from diffharmon.sampling import invert
+from diffharmon.sampler.ddim import DDIM, DDIMSchedule
+from diffharmon.sampler.loops import invert
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
 from diffharmon.types import Composite, Conditioning, Description, Inversion, StructureGuidance
 
@@ -144,8 +145,14 @@ def velocity_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def backbone(pipeline_folder) -> StableDiffusion:
-    """The toy model with five steps; tests leave it as they found it."""
-    return StableDiffusion(str(pipeline_folder), size=64, steps=5)
+    """The toy model; tests leave it as they found it."""
+    return StableDiffusion(str(pipeline_folder), size=64)
+
+
+@pytest.fixture(scope="session")
+def schedule(backbone) -> DDIMSchedule:
+    """Five steps for the toy model."""
+    return DDIM(steps=5).schedule(backbone)
 
 
 @pytest.fixture
@@ -163,13 +170,13 @@ def conditioning(backbone, description) -> Conditioning:
 
 
 @pytest.fixture
-def inversion(backbone, conditioning) -> Inversion:
+def inversion(backbone, schedule, conditioning) -> Inversion:
     """A noise image, inverted without text, with a square foreground and no structure to keep."""
     torch.manual_seed(0)
     image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
-        trajectory = invert(backbone, backbone.encode(image[None]), conditioning, 0.0)
+        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, 0.0)
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 

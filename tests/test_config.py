@@ -10,6 +10,7 @@ from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
 from diffharmon.errors import ConfigError, ModelError
 from diffharmon.method.diffusion import Diffusion
+from diffharmon.types import Capabilities
 
 
 def unchecked(*overrides):
@@ -26,7 +27,18 @@ def test_the_default_configuration_is_valid():
     composed([])
 
 
-GROUPS = ("dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "method", "trainer")
+GROUPS = (
+    "dataset",
+    "describer",
+    "backbone",
+    "embedding",
+    "structure",
+    "recomposer",
+    "evaluator",
+    "method",
+    "sampler",
+    "trainer",
+)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +67,11 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
             r"embedding\.text\.learning_rat: unknown key; expected one of learning_rate",
         ),
         ("embedding.text.learning_rate=fast", r"embedding\.text\.learning_rate: Value 'fast'"),
-        ("backbone.inversion=backwards", r"backbone\.inversion: expected one of mirrored, .*got 'backwards'"),
+        ("sampler.inversion=backwards", r"sampler\.inversion: expected one of auto, mirrored, .*got 'backwards'"),
         ("method.policy.iterations=many", r"method\.policy\.iterations"),
         ("backbone._target_=os.system", r"backbone\._target_: expected something inside diffharmon"),
         ("backbone._target_=diffharmon.backbone.Nothing", r"backbone\._target_: cannot import"),
-        ("backbone.steps=null", r"backbone\.steps"),
+        ("sampler.steps=null", r"sampler\.steps"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_full_key(override, message):
@@ -86,7 +98,7 @@ def test_parts_are_a_list_and_each_can_be_left_out():
     assert list(config.structure) == ["self_attention"]
     assert not composed(["embedding=[]", "structure=[]", "logger=[]"]).structure
     assert list(composed(["logger=[wandb,csv]"]).logger) == ["wandb", "csv"]
-    assert set(composed(["+structure=[sobel]"]).structure) == {"cross_attention", "self_attention", "anchor", "sobel"}
+    assert set(composed(["+structure=[sobel]"]).structure) == {"cross_attention", "self_attention", "sobel"}
     guided = composed(["embedding=[text_refine,null_text]", "method.guidance=3"])
     assert build(guided.embedding)["unconditional"].guidance == 3
 
@@ -111,7 +123,12 @@ def test_the_prompts_are_refined_before_the_unconditional_embedding_in_whatever_
         ("embedding.text=null", r"embedding\.text: expected settings, got null; ~embedding\.text leaves"),
         ("embedding.unconditional=negative_prompt", r"embedding=\[\.\.\.,negative_prompt\] chooses a part"),
         ("structure.sobel.weight=2", r"structure\.sobel: settings of a part that is not chosen"),
-        ("structure.anchor=anchor", r"structure=\[\.\.\.,anchor\]"),
+        ("structure.sobel=sobel", r"structure=\[\.\.\.,sobel\]"),
+        ("structure.anchor=anchor", r"structure\.anchor: unknown key; sampler\.direct_inversion is meant"),
+        ("structure.anchor.carry=0.5", r"sampler\.direct_inversion is meant"),
+        ("structure=anchor", r"structure=\[cross_attention,self_attention\]"),
+        ("backbone.steps=4", r"backbone\.steps: unknown key; sampler\.steps is meant"),
+        ("backbone.inversion=level", r"sampler\.inversion is meant"),
         ("+embedding=text_refine", r"embedding=\[text_refine\]"),
         ("logger=csv", r"logger=\[csv\]"),
         ("logger=wandb_csv", r"logger=\[wandb,csv\]"),
@@ -145,13 +162,13 @@ def test_what_a_choice_recommends_is_overridden_in_one_place():
 def test_a_composed_configuration_holds_the_defaults_that_no_file_lists():
     config = composed(["backbone=sd15", "structure=[self_attention]"])
     assert (config.backbone.size, config.trainer.threads) == (512, None)
-    assert config.structure.self_attention.places == ["down", "mid", "up"]
+    assert config.structure.self_attention.depths == [0.0, 1.0]
 
 
 def test_whole_numbers_become_what_the_constructor_declares():
     config = composed(["method.guidance=3"])
     assert isinstance(config.method.guidance, float)
-    assert isinstance(config.backbone.steps, int)
+    assert isinstance(config.sampler.steps, int)
 
 
 def test_schemas_keep_what_the_constructor_declares():
@@ -181,6 +198,34 @@ def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder
     method = build(config.method)
     assert isinstance(method, Diffusion)
     assert method.guidance == 2.5
+
+
+@pytest.mark.parametrize(
+    ("lacking", "overrides", "message"),
+    [
+        ("unconditional", ["method.guidance=2.5"], r"method\.guidance: guidance other than 1 needs .* empty prompt"),
+        ("unconditional", ["method.inversion_guidance=0"], r"method\.inversion_guidance"),
+        (
+            "unconditional",
+            ["embedding=[null_text]", "embedding.unconditional.guidance=2.5"],
+            r"embedding\.unconditional: NullText needs",
+        ),
+        (
+            "negative_prompt",
+            ["embedding=[negative_prompt]"],
+            r"embedding\.unconditional: NegativePrompt .* negative prompt",
+        ),
+        ("gradients_to_text", ["embedding=[text_refine]"], r"embedding\.text: TextRefine needs .* gradients"),
+        ("variance_preserving", [], r"sampler: DDIM needs .*; StableDiffusion does not"),
+    ],
+)
+def test_a_part_that_needs_what_the_backbone_lacks_is_refused_before_weights_load(
+    lacking, overrides, message, monkeypatch
+):
+    monkeypatch.setattr(StableDiffusion, "capabilities", Capabilities(**{lacking: False}))
+    config = composed(["backbone.path=/nowhere/at/all", "evaluator=none", *overrides])
+    with pytest.raises(ConfigError, match=message):
+        build(config.method)
 
 
 def test_a_model_that_is_missing_is_one_clear_error(tmp_path):

@@ -1,4 +1,4 @@
-"""Imports point one way: types <- protocols <- images, attention, sampling <- kinds <- method <- module <- run."""
+"""Imports point one way: types <- protocols <- images, attention, guidance <- kinds <- method <- module <- run."""
 
 import ast
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
-KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
-BASE = {"types", "errors", "files", "columns", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
+KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger", "sampler"}
+BASE = {"types", "errors", "files", "columns", "protocols", "images", "guidance", "condition", "loading", "clip_model"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
@@ -22,7 +22,7 @@ ALLOWED = {
     "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
     "attention": {"errors", "types"},
-    "sampling": {"types", "protocols"},
+    "guidance": {"types", "protocols"},
     "cost": {"types"},
     "loading": {"errors", "files"},
     "clip_model": {"loading", "images", "files"},

@@ -20,9 +20,9 @@ SWEEP = (
     "dataset.limit=3",
     *WORDS,
     "name=choices",
-    "structure=[],[cross_attention,self_attention,anchor]",
+    "structure=[],[cross_attention,self_attention]",
     "recomposer=detail,feather",
-    "backbone.steps=2,4,8",
+    "sampler.steps=2,4,8",
     "logger=[wandb,csv]",
 )
 JOBS = 12

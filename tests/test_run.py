@@ -41,7 +41,7 @@ def command(pipeline_folder, photo, call_command):
             "evaluator=none",
             f"backbone.path={pipeline_folder}",
             "backbone.size=64",
-            "backbone.steps=3",
+            "sampler.steps=3",
             "trainer=cpu",
         ]
         done = call_command(photo / folder, *settings, *overrides)
@@ -72,12 +72,12 @@ def test_one_image_leaves_everything_in_the_run_folder(command, composite):
     assert record["versions"]["torch"] == torch.__version__
     assert record["seed"] == 0
     assert record["reason"] == "all 2 iterations done"
-    assert record["costs"]["inversion"]["unet_calls"] == 6
+    assert record["costs"]["inversion"]["network_calls"] == 6
     assert [attempt["iteration"] for attempt in record["attempts"]] == [-1, 0, 1]
     (row,) = results.read_rows(folder)
     assert row["status"] == "ok"
     assert row["composite_fpsnr"] > 0
-    assert row["unet_calls"] == 2 * (3 + 3 + 1)
+    assert row["network_calls"] == 2 * (3 + 3 + 1)
 
 
 def test_the_same_command_gives_the_same_bytes(command):
@@ -102,14 +102,14 @@ def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(comman
     assert command()[0] == 0
     assert (folder / "images" / "image" / "harmonized.png").stat().st_mtime_ns == before
     assert len(results.read_rows(folder)) == 1
-    code, error, _ = command("backbone.steps=4")
+    code, error, _ = command("sampler.steps=4")
     assert code == 2
     assert "another configuration" in error
-    assert "backbone.steps: 3 -> 4" in error
+    assert "sampler.steps: 3 -> 4" in error
 
 
 def test_parts_are_chosen_and_left_out_on_the_command_line(command):
-    code, error, folder = command("embedding=[negative_prompt]", "~structure.anchor", "logger=[csv]")
+    code, error, folder = command("embedding=[negative_prompt]", "sampler.direct_inversion=false", "logger=[csv]")
     assert (code, error.count("Traceback")) == (0, 0)
     config = json.loads((folder / "run.json").read_text())["config"]
     assert config["embedding"]["unconditional"]["_target_"].endswith("NegativePrompt")
@@ -196,7 +196,7 @@ def test_a_bad_mask_is_one_clear_line(command, photo, mask, message):
     [
         (["describer.background=''"], "describer"),
         (["backbone.stepz=3"], "stepz"),
-        (["backbone.steps=many"], "backbone.steps"),
+        (["sampler.steps=many"], "sampler.steps"),
         (["backbone=huge"], "huge"),
         (["backbone.path=/nowhere/at/all"], "backbone=tiny"),
         (["trainer.accelerator=abacus"], "abacus"),
@@ -244,7 +244,7 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
             "evaluator=none",
             f"backbone.path={pipeline_folder}",
             "backbone.size=64",
-            "backbone.steps=2",
+            "sampler.steps=2",
             "trainer=cpu",
         ]
     )
@@ -273,6 +273,6 @@ def test_the_configuration_hash_ignores_what_changes_no_result():
 
 
 def test_a_composite_left_alone_is_said_to_be():
-    row = {"name": "a", "score": 0.7, "seconds": 0.3, "unet_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
+    row = {"name": "a", "score": 0.7, "seconds": 0.3, "network_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
     assert "left alone as harmonious (evaluator=none" in describe_row(row, ())
     assert "left alone" not in describe_row({**row, "reason": "all 1 iterations done"}, ())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as functional
@@ -47,24 +48,24 @@ class Task:
 
 
 def attention_mask(
-    latent_mask: Float[Tensor, "1 y x"], side: int, antialias: bool = True, threshold: float = 100 / 255
-) -> Float[Tensor, "2 r r"]:
+    latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int], antialias: bool = True, threshold: float = 100 / 255
+) -> Float[Tensor, "2 rows columns"]:
     """Reduce a latent mask to attention cells; the second row is its complement."""
-    reduced = functional.interpolate(latent_mask[None], size=(side, side), mode="bilinear", antialias=antialias)
+    reduced = functional.interpolate(latent_mask[None], size=size, mode="bilinear", antialias=antialias)
     foreground = (reduced[0, 0] > threshold).float()
     return torch.stack([foreground, 1 - foreground])
 
 
 def attention_loss(
-    maps: Float[Tensor, "q n"],
+    maps: Float[Tensor, "rows columns n"],
     positions: Sequence[int],
     weights: Float[Tensor, " k"] | None,
-    mask: Float[Tensor, "r r"],
+    mask: Float[Tensor, "rows columns"],
 ) -> Float[Tensor, ""]:
     """Mean squared distance of the words' max-normalised attention to the mask (paper equation 2)."""
-    chosen = maps[:, list(positions)]
-    total = chosen.sum(dim=1) if weights is None else (chosen * weights).sum(dim=1)
-    return functional.mse_loss(total.view_as(mask) / total.max(), mask)
+    chosen = maps[:, :, list(positions)]
+    total = chosen.sum(dim=-1) if weights is None else (chosen * weights).sum(dim=-1)
+    return functional.mse_loss(total / total.max(), mask)
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,19 @@ class TextRefine:
         learning_rate: AdamW's (the public code: 5e-4).
         updates: Updates at each sampling step.
         regularization: Weight of the distance to the initial embeddings (paper equation 3; 1000 in the public code).
-        divisor: The attention layers of side ``size / divisor`` count; 32 gives 16 x 16 at 512.
-        places: Parts of the network whose maps count.
+        divisor: The attention layers of a ``divisor``-th of the canvas's sides count; 32 gives 16 x 16 at 512.
+        places: Parts of a UNet whose maps count; None means all.
         fuse: Write the fused background embedding into the result.
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("gradients_to_text",)
 
     learning_rate: float = 5e-4
     updates: int = 2
     regularization: float = 1000.0
     divisor: int = 32
-    places: Sequence[str] = ("down", "up")
+    places: Sequence[str] | None = ("down", "up")
     fuse: bool = True
     weight_decay: float = 0.01
 
@@ -101,7 +104,7 @@ class TextRefine:
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        total = len(backbone.timesteps) * self.updates
+        total = len(inversion.trajectory.schedule.timesteps) * self.updates
         refined = []
         for step, latent in enumerate(self.noisy_latents(task)):
             for update in range(step * self.updates, (step + 1) * self.updates):
@@ -183,14 +186,16 @@ class TextRefine:
         self, task: Task, words: Words, initial: Words, latent: Float[Tensor, "1 c y x"], step: int
     ) -> dict[str, Tensor]:
         """The unweighted terms of equations 2 and 3 at one step; differentiable in the words."""
-        side = task.backbone.size // self.divisor
-        mask = self.attention_mask(task.inversion.latent_mask, side)
-        rule = AttentionRule(kind="cross", action="record", places=tuple(self.places), queries=side * side)
+        height, width = task.inversion.image.shape[-2:]
+        rows, columns = height // self.divisor, width // self.divisor
+        mask = self.attention_mask(task.inversion.latent_mask, (rows, columns))
+        places = None if self.places is None else tuple(self.places)
+        rule = AttentionRule(kind="cross", action="record", places=places, queries=rows * columns)
         text = self.encode(task.backbone, task.conditioning, words)
         with task.backbone.attention([rule]) as store:
-            store.step = step
-            task.backbone.predict(latent.expand(2, -1, -1, -1), step, text)
-            maps = store.maps()
+            timestep = task.inversion.trajectory.schedule.timesteps[step]
+            task.backbone.predict(latent.expand(2, -1, -1, -1), timestep, text)
+            maps = store.maps((latent.shape[-2], latent.shape[-1]))
         spans = task.conditioning.words
         return {
             "foreground": attention_loss(maps[0], spans.foreground_positions, None, mask[0]),
@@ -199,9 +204,11 @@ class TextRefine:
             "regularization_background": functional.mse_loss(words.background, initial.background),
         }
 
-    def attention_mask(self, latent_mask: Float[Tensor, "1 y x"], side: int) -> Float[Tensor, "2 r r"]:
+    def attention_mask(
+        self, latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int]
+    ) -> Float[Tensor, "2 rows columns"]:
         """Reduce the mask to the cells of the attention maps: foreground and background."""
-        return attention_mask(latent_mask, side)
+        return attention_mask(latent_mask, size)
 
     def total(self, terms: dict[str, Tensor]) -> Float[Tensor, ""]:
         """The objective (paper equation 4)."""

@@ -21,9 +21,9 @@ from diffharmon.protocols import (
     EmbeddingOptimizer,
     Evaluator,
     Recomposer,
+    Sampler,
     StructurePreserver,
 )
-from diffharmon.sampling import edit, edit_rows, invert
 from diffharmon.structure.combine import combine
 from diffharmon.types import (
     Attempt,
@@ -49,6 +49,7 @@ class Diffusion(nn.Module):
     Args:
         describer: Describes the light of foreground and background in words.
         backbone: The diffusion model.
+        sampler: Inverts the image to noise and denoises the edit.
         embedding: Optimizers of the text conditioning by slot: ``text`` is applied before ``unconditional``, whose
             optimization starts from the refined prompts.
         structure: Parts that keep the structure, by name.
@@ -68,6 +69,7 @@ class Diffusion(nn.Module):
         self,
         describer: Describer,
         backbone: Backbone,
+        sampler: Sampler,
         embedding: Mapping[str, EmbeddingOptimizer],
         structure: Mapping[str, StructurePreserver],
         recomposer: Recomposer,
@@ -82,6 +84,8 @@ class Diffusion(nn.Module):
         super().__init__()
         self.describer = describer
         self.backbone = backbone
+        self.sampler = sampler
+        sampler.schedule(backbone)  # Steps that the model does not have are refused here.
         self.embedding = dict(sorted(embedding.items()))  # ``text`` before ``unconditional``, however chosen
         self.structure = dict(structure)
         self.recomposer = recomposer
@@ -96,7 +100,7 @@ class Diffusion(nn.Module):
     @property
     def guard(self) -> FiniteGuard:
         """Refuses values that are not finite, in words that fit the backbone's precision."""
-        return FiniteGuard(next(self.backbone.unet.parameters()).dtype)
+        return FiniteGuard(next(self.backbone.network.parameters()).dtype)
 
     @property
     def draws_random(self) -> bool:
@@ -115,7 +119,7 @@ class Diffusion(nn.Module):
             DescriberError: The describer gave nothing usable.
         """
         canvas = self.canvas(composite)
-        meter = Meter(self.backbone.unet, self.backbone.device, self.guard.watch(observe))
+        meter = Meter(self.backbone.network, self.backbone.device, self.guard.watch(observe))
         untouched, descriptions = self.begin(canvas, meter)
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
@@ -138,7 +142,8 @@ class Diffusion(nn.Module):
 
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""
-        return prepare(composite.blind(), self.backbone.size, self.backbone.latent_size)
+        size = self.backbone.canvas_size(*composite.image.shape[-2:])
+        return prepare(composite.blind(), size, self.backbone.cell)
 
     def begin(self, canvas: Canvas, watch: Watcher) -> tuple[Attempt, list[Description]]:
         """Score the untouched composite and collect the first descriptions: all different, each with a change to make.
@@ -205,12 +210,12 @@ class Diffusion(nn.Module):
         """
         seen = canvas.seen_from(current)
         with watch.stage("inversion"):
-            image = images.resize(seen.image, (self.backbone.size, self.backbone.size), "lanczos", seen.alpha)
+            image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
             conditioning = self.condition(description)
             latent = self.guard.require("encode", self.encode(image, canvas.original.name))
-            trajectory = invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
+            trajectory = self.sampler.invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
         with watch.stage("structure"):
-            structure = combine(self.structure, self.structure_source(canvas, seen), self.backbone.size)
+            structure = combine(self.structure, self.structure_source(canvas, seen), canvas.size)
             inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, structure)
         for name, optimizer in self.embedding.items():
             with watch.stage(name):
@@ -228,13 +233,13 @@ class Diffusion(nn.Module):
     def condition(self, description: Description) -> Conditioning:
         """Embed both prompts and the empty one, the same for every step."""
         prompts = [description.foreground_prompt, description.background_prompt, ""]
-        steps = len(self.backbone.timesteps)
+        steps = len(self.sampler.schedule(self.backbone).timesteps)
         foreground, background, unconditional = (
             text.expand(steps, -1, -1) for text in self.backbone.embed(prompts)[:, None]
         )
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
-    def encode(self, image: Float[Tensor, "3 s s"], name: str) -> Float[Tensor, "1 c y x"]:
+    def encode(self, image: Float[Tensor, "3 h w"], name: str) -> Float[Tensor, "1 c y x"]:
         """Encode the image of that name: the mode of the autoencoder's posterior."""
         return self.backbone.encode(image[None])
 
@@ -249,29 +254,26 @@ class Diffusion(nn.Module):
 
     def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer = ignore) -> Edited:
         """Replace the foreground's condition by the background's under the attention rules, and decode."""
-        structure, trajectory = inversion.structure, inversion.trajectory
-        with self.backbone.attention(structure.rules, edit_rows(self.guidance)) as store:
-            latents = edit(self.backbone, trajectory, conditioning, self.guidance, store, structure.anchor, observe)
+        trajectory, rules = inversion.trajectory, inversion.structure.rules
+        latents = self.sampler.edit(self.backbone, trajectory, conditioning, self.guidance, rules, observe)
         source, edited = self.decode(latents)
         return Edited(source, edited, inversion.image, conditioning.description)
 
-    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Decode the edit's branches to [0, 1]."""
         return self.guard.require("decode", self.backbone.decode(latents)).clamp(0, 1)
 
-    def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
+    def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "rows columns"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
         step = len(conditioning.foreground) // 2
         text = torch.stack([conditioning.foreground[step], conditioning.background[step]])
         latents = trajectory.latents[step].expand(2, -1, -1, -1)
         with self.backbone.attention([AttentionRule("cross", "record")]) as store:
-            store.step = step
-            self.backbone.predict(latents, step, text)
-            maps = store.maps()
-        side = round(maps.shape[1] ** 0.5)
+            self.backbone.predict(latents, trajectory.schedule.timesteps[step], text)
+            maps = store.maps((latents.shape[-2], latents.shape[-1]))
         spans = {"foreground": conditioning.words.foreground, "background": conditioning.words.background}
         return {
-            f"{part} {word}": maps[row][:, list(positions)].sum(dim=1).view(side, side)
+            f"{part} {word}": maps[row][:, :, list(positions)].sum(dim=-1)
             for row, (part, words) in enumerate(spans.items())
             for word, positions in words.items()
         }

@@ -1,5 +1,6 @@
-"""Carrying the change of light, not the pixels, from the backbone's square to the photo at full size."""
+"""Carrying the change of light, not the pixels, from the backbone's canvas to the photo at full size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ class Detail:
         calibrate: Scale the change, between 0 and 2, so that over the foreground it comes nearest to what the words say
             (`diffharmon.condition.light`), for a small model whose edits go the right way but not the right distance.
         locality: Share of the local remainder: 0 is one map for the whole foreground, 1 follows the model's shading.
-        radius: Half the side of the local window, as a fraction of the backbone's image side.
+        radius: Half the side of the local window, as a fraction of the canvas's side (of a square of the same area).
         epsilon: Ridge of the local fit, in squared units of [0, 1]; larger follows the model's texture less.
     """
 
@@ -96,7 +97,7 @@ class Detail:
         curve, shift = curve[0, 0], shift[0, 0]
         if self.locality == 0:
             return _Change(curve, shift)
-        side = 2 * max(1, round(self.radius * weight.shape[1])) + 1
+        side = 2 * max(1, round(self.radius * math.sqrt(weight.size))) + 1
 
         def window(values: np.ndarray) -> np.ndarray:
             flat = values.reshape(*values.shape[:2], -1)

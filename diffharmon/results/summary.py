@@ -108,7 +108,7 @@ def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
     parts.append(f"score {row['score']:.3f}")
     if str(row.get("reason", "")).startswith(LEFT_ALONE):
         parts.append("left alone as harmonious (evaluator=none always changes)")
-    parts.append(f"{row['seconds']:.1f} s, {row['unet_calls']:.0f} UNet calls")
+    parts.append(f"{row['seconds']:.1f} s, {row['network_calls']:.0f} network calls")
     return ", ".join(parts)
 
 

@@ -38,22 +38,22 @@ class EdgeLoss:
         if self.weight < 0:
             raise ConfigError(f"weight of an edge loss is {self.weight}, expected a number >= 0")
 
-    def guide(self, composite: Composite, size: int) -> StructureGuidance:
-        """Measure the photo's edges at ``size`` x ``size`` pixels, and return the loss that compares with them."""
-        mask = images.binary_mask(composite.mask, (size, size))
+    def guide(self, composite: Composite, size: tuple[int, int]) -> StructureGuidance:
+        """Measure the photo's edges at height and width ``size``, and return the loss that compares with them."""
+        mask = images.binary_mask(composite.mask, size)
         with torch.no_grad():
             target = self.target(composite, size) * mask
 
-        def loss(decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, ""]:
+        def loss(decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
             edges = self.edges(decoded.float()) * mask.to(decoded.device)
             return self.weight * functional.mse_loss(edges, target.to(decoded.device))
 
         return StructureGuidance(losses={"edges": loss})
 
-    def target(self, composite: Composite, size: int) -> Float[Tensor, "1 c s s"]:
+    def target(self, composite: Composite, size: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of the photo."""
-        return self.detector(images.resize(composite.image, (size, size), self.resampling, composite.alpha)[None])
+        return self.detector(images.resize(composite.image, size, self.resampling, composite.alpha)[None])
 
-    def edges(self, decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, "1 c s s"]:
+    def edges(self, decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of an image while it is edited."""
         return self.detector(decoded)

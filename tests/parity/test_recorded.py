@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.config import build, composed
 from diffharmon.embedding.text_refine import Words, attention_loss
 from diffharmon.images import binary_mask
+from diffharmon.reference.ddim import ReferenceDDIM
 from diffharmon.reference.null_text import ReferenceNullText
 from diffharmon.reference.text_refine import ReferenceTextRefine
-from diffharmon.sampling import invert
+from diffharmon.sampler.ddim import DDIM, DDIMSchedule
+from diffharmon.sampler.loops import invert
 from diffharmon.types import Conditioning, Description, Inversion, StructureGuidance
 
 # What stands in for the recorded prompts: as many condition tokens, in the toy tokenizer's words.
@@ -23,6 +24,8 @@ PROMPTS = {
     "house128_multi": Description("cat", ("bright",), ("dim", "cold", "warm", "winter")),
     "girl128_edge": Description("cat", ("bright", "warm"), ("dim",)),
 }
+
+SIDES = ("foreground", "background")
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +51,22 @@ def config():
 
 
 @pytest.fixture
-def shifted(pipeline_folder, recorded) -> StableDiffusion:
-    """The toy model with the recorded number of steps."""
-    return StableDiffusion(str(pipeline_folder), size=64, steps=len(recorded["timesteps"]) + 1, inversion="shifted")
+def shifted(backbone, recorded) -> DDIMSchedule:
+    """The recorded number of steps for the toy model."""
+    return ReferenceDDIM(steps=len(recorded["timesteps"]) + 1, shifted=True).schedule(backbone)
 
 
 @pytest.fixture
-def start(shifted, case) -> tuple[Inversion, Conditioning]:
+def start(backbone, shifted, case) -> tuple[Inversion, Conditioning]:
     """A grey image, inverted, and the stand-in prompts."""
     description, steps = PROMPTS[case], len(shifted.timesteps)
     image, mask = torch.full((3, 64, 64), 0.5), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
-        texts = shifted.embed([description.foreground_prompt, description.background_prompt, ""])
+        texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
         texts = [text.expand(steps, -1, -1) for text in texts[:, None]]
-        conditioning = Conditioning(*texts, description, shifted.words(description))
-        trajectory = invert(shifted, shifted.encode(image[None]), conditioning, 0.0)
+        conditioning = Conditioning(*texts, description, backbone.words(description))
+        trajectory = invert(backbone, shifted, backbone.encode(image[None]), conditioning, 0.0)
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance()), conditioning
 
 
@@ -117,22 +120,22 @@ def test_masks_are_reduced_as_recorded(recorded, case, config):
     if case == "house128_multi":
         assert torch.equal(latent, recorded["latent_mask"].float())
     assert (latent != recorded["latent_mask"]).sum() <= 2
-    reduced = build(config.embedding.text).attention_mask(recorded["latent_mask"].float(), 4)
+    reduced = build(config.embedding.text).attention_mask(recorded["latent_mask"].float(), (4, 4))
     assert torch.equal(reduced, recorded["attention_mask"].float())
 
 
 def test_attention_gives_the_recorded_losses(recorded, config):
     optimizer = build(config.embedding.text)
-    masks = optimizer.attention_mask(recorded["latent_mask"].float(), 4)
+    masks = optimizer.attention_mask(recorded["latent_mask"].float(), (4, 4))
     tokens = recorded["words_weights"].shape[1]
     for index, update in enumerate(recorded["updates"].tolist()):
         before = recorded["words_weights"][update - 1].clone() if update else optimizer.initial_weights(tokens)
         words = Words(torch.zeros(1, 1), torch.zeros(tokens, 1), before)
         if update:
             optimizer.after_update(words)
-        foreground, background = recorded["maps_foreground"][index], recorded["maps_background"][index]
+        foreground, background = (recorded[f"maps_{side}"][index].unflatten(0, (4, 4)) for side in SIDES)
         terms = {
-            "foreground": attention_loss(foreground, range(foreground.shape[1]), None, masks[0]),
+            "foreground": attention_loss(foreground, range(foreground.shape[-1]), None, masks[0]),
             "background": attention_loss(background, range(tokens), optimizer.fusion(words), masks[1]),
             "regularization_foreground": recorded["text_mse"][index, 2],
             "regularization_background": recorded["text_mse"][index, 3],
@@ -141,7 +144,7 @@ def test_attention_gives_the_recorded_losses(recorded, config):
         torch.testing.assert_close(optimizer.total(terms), recorded["text_loss"][index], atol=1e-6, rtol=0)
 
 
-def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, shifted, start):
+def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, backbone, start):
     width = start[1].foreground.shape[-1]
     names = ("foreground", "background", "weights")
 
@@ -154,7 +157,7 @@ def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, shift
     initial = Words(*words("initial"), built.initial_weights(len(recorded["initial_background"])))
     events = []
     optimizer = ReplayedTextRefine(**options(built), initial=initial, gradients=remaining)
-    optimizer.refine(shifted, *start, events.append)
+    optimizer.refine(backbone, *start, events.append)
     assert next(remaining, None) is None
     reached = [event.values for event in events if "words_weights" in event.values]
     for name, expected in zip(names, (*words("words"), recorded["words_weights"]), strict=True):
@@ -163,7 +166,7 @@ def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, shift
         torch.testing.assert_close(torch.stack([v[f"words_{name}"] for v in reached]), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_null_text_gradients_lead_to_the_recorded_embeddings(recorded, config, shifted, start):
+def test_null_text_gradients_lead_to_the_recorded_embeddings(recorded, config, backbone, shifted, start):
     inversion, conditioning = start
     tokens, width = conditioning.unconditional.shape[1:]
 
@@ -176,7 +179,7 @@ def test_null_text_gradients_lead_to_the_recorded_embeddings(recorded, config, s
     remaining = iter(embedding("gradient")[:, None])
     events = []
     optimizer = ReplayedNullText(**options(build(config.embedding.unconditional)), gradients=remaining)
-    result = optimizer.refine(shifted, inversion, conditioning, events.append)
+    result = optimizer.refine(backbone, inversion, conditioning, events.append)
     assert next(remaining, None) is None
     reached = torch.cat([event.values["embedding"] for event in events if "embedding" in event.values])
     torch.testing.assert_close(reached, embedding("embedding"), atol=1e-6, rtol=1e-5)
@@ -199,9 +202,9 @@ def test_timesteps_are_the_recorded_ones(recorded, shifted):
     assert torch.equal(shifted.timesteps, recorded["timesteps"])
 
 
-def test_denoising_steps_give_the_recorded_latents(golden, pipeline_folder):
-    backbone = StableDiffusion(str(pipeline_folder), size=64, steps=len(golden["step_timesteps"]))
-    assert torch.equal(backbone.timesteps, golden["step_timesteps"])
+def test_denoising_steps_give_the_recorded_latents(golden, backbone):
+    schedule = DDIM(steps=len(golden["step_timesteps"])).schedule(backbone)
+    assert torch.equal(schedule.timesteps, golden["step_timesteps"])
     latent, noise = golden["step_latents"][:, None]
-    steps = [backbone.denoise(latent, noise, step) for step in range(len(backbone.timesteps))]
+    steps = [schedule.denoise(latent, noise, step) for step in range(len(schedule.timesteps))]
     torch.testing.assert_close(torch.stack(steps), golden["step_results"], atol=1e-6, rtol=1e-5)
