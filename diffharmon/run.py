@@ -232,6 +232,8 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
 
     try:
         return build(config.trainer, callbacks=[writer], use_distributed_sampler=False)
+    except ConfigError:
+        raise
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: {error}") from error
 

@@ -1,11 +1,20 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Float, Num
+=======
+from typing import Annotated
+
+import torch
+import torch.nn.functional as functional
+from annotated_types import Ge, Gt
+from jaxtyping import Float
+>>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
 from torch import Tensor
 
 from diffharmon.errors import ConfigError
@@ -32,6 +41,7 @@ class NullText:
         ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
     """
 
+<<<<<<< HEAD
     needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text")
 
     guidance: float
@@ -40,11 +50,19 @@ class NullText:
     reconstruction: float = 10.0
     stop_below: float = 0.0
     weight_decay: float = 0.01
+=======
+    guidance: Annotated[float, Ge(0)]
+    learning_rate: Annotated[float, Gt(0)] = 0.1
+    updates_every: Annotated[int, Ge(0)] = 10
+    reconstruction: Annotated[float, Ge(0)] = 10.0
+    stop_below: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+>>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
 
     def __post_init__(self) -> None:
         if self.guidance in (0, 1):
             raise ConfigError(
-                f"embedding.unconditional: guidance {self.guidance:g} leaves nothing to optimize; expected another "
+                f"guidance: {self.guidance:g} leaves nothing to optimize; expected another "
                 "value of `method.guidance`, or `~embedding.unconditional`"
             )
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from typing import ClassVar
+=======
+from typing import Annotated
+>>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge, Gt, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
@@ -86,6 +91,7 @@ class TextRefine:
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
 
+<<<<<<< HEAD
     needs: ClassVar[tuple[str, ...]] = ("gradients_to_text",)
 
     learning_rate: float = 5e-4
@@ -93,8 +99,15 @@ class TextRefine:
     regularization: float = 1000.0
     divisor: int = 32
     places: Sequence[str] | None = ("down", "up")
+=======
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    updates: Annotated[int, Ge(0)] = 2
+    regularization: Annotated[float, Ge(0)] = 1000.0
+    divisor: Annotated[int, Ge(1)] = 32
+    places: Annotated[Sequence[str], MinLen(1)] = ("down", "up")
+>>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
     fuse: bool = True
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Ge(0)] = 0.01
 
     def refine(
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
