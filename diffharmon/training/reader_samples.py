@@ -20,6 +20,7 @@ _STUFF_SHARE = 0.25  # weight of a mask of stuff, which is no object and often a
 _GENUINE_SPREAD = (15.0, 0.9, 0.9)  # of the natural object-background difference: L in CIELAB; a, b as a factor
 _COLOURS = 500  # of the foreground and of a reference object, from which a change is drawn
 _TRIES = 4
+_DRAWS = 500  # before sampling gives up
 _EXTENT = (8.0, 30.0)  # dB from the real foreground that a composite aims at
 _FARTHEST, _NEAREST = 7.0, 34.0  # dB; composites beyond are drawn again
 _SCORED = 192  # foreground pixels on which the error is measured
@@ -44,7 +45,7 @@ class ReaderSampler:
         untouched: share of untouched photos.
 
     Raises:
-        ValueError: when no photo has a usable mask, or a share has no way.
+        ValueError: when no photo has a usable mask, a share has no way, or no draw gives a composite.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ReaderSampler:
             (192 x 3): colours of the composite's foreground and what they really are. `altered`: 1 for a composite.
         """
         rng = np.random.default_rng(int(torch.randint(1 << 40, (), generator=generator)))
-        while True:
+        for _ in range(_DRAWS):
             index = int(rng.choice(len(self._masks), p=self._weights))
             image, mask = self._crop(index, generator)
             inside = mask > 0.5
@@ -84,6 +85,9 @@ class ReaderSampler:
             if altered and _distance(composite[inside], real[inside]) < _FARTHEST:
                 continue
             return self._sample(real, composite, mask, altered, rng)
+        raise ValueError(
+            f"{_DRAWS} draws gave no composite between {_FARTHEST} and {_NEAREST} dB; are the masks usable?"
+        )
 
     def _natural(self) -> tuple[Float[np.ndarray, "m 3"], Float[np.ndarray, " m"]]:
         """Return the mean colour of every mask's object, and weights that make natural differences genuine."""
@@ -208,7 +212,7 @@ def _distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(-10 * np.log10(((first - second) ** 2).mean() + 1e-9))
 
 
-def _some(colours: Colours, rng: np.random.Generator) -> Colours:
+def _some(colours: Colours, rng: np.random.Generator) -> Float[np.ndarray, "m 3"]:
     return colours[rng.integers(0, len(colours), _COLOURS)]
 
 
