@@ -1,20 +1,12 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from typing import ClassVar
-
-import torch
-import torch.nn.functional as functional
-from jaxtyping import Float, Num
-=======
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
 from annotated_types import Ge, Gt
-from jaxtyping import Float
->>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from diffharmon.errors import ConfigError
@@ -41,23 +33,14 @@ class NullText:
         ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
     """
 
-<<<<<<< HEAD
     needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text")
 
-    guidance: float
-    learning_rate: float = 0.1
-    updates_every: int = 10
-    reconstruction: float = 10.0
-    stop_below: float = 0.0
-    weight_decay: float = 0.01
-=======
     guidance: Annotated[float, Ge(0)]
     learning_rate: Annotated[float, Gt(0)] = 0.1
-    updates_every: Annotated[int, Ge(0)] = 10
+    updates_every: Annotated[int, Ge(1)] = 10
     reconstruction: Annotated[float, Ge(0)] = 10.0
     stop_below: Annotated[float, Ge(0)] = 0.0
     weight_decay: Annotated[float, Ge(0)] = 0.01
->>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
 
     def __post_init__(self) -> None:
         if self.guidance in (0, 1):

@@ -2,11 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from typing import ClassVar
-=======
-from typing import Annotated
->>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
@@ -91,21 +87,13 @@ class TextRefine:
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
 
-<<<<<<< HEAD
     needs: ClassVar[tuple[str, ...]] = ("gradients_to_text",)
 
-    learning_rate: float = 5e-4
-    updates: int = 2
-    regularization: float = 1000.0
-    divisor: int = 32
-    places: Sequence[str] | None = ("down", "up")
-=======
     learning_rate: Annotated[float, Gt(0)] = 5e-4
     updates: Annotated[int, Ge(0)] = 2
     regularization: Annotated[float, Ge(0)] = 1000.0
     divisor: Annotated[int, Ge(1)] = 32
-    places: Annotated[Sequence[str], MinLen(1)] = ("down", "up")
->>>>>>> 2fcf7fe (Ranges stand in the constructors' annotations; 70 mistakes are refused with the right key)
+    places: Annotated[Sequence[str], MinLen(1)] | None = ("down", "up")
     fuse: bool = True
     weight_decay: Annotated[float, Ge(0)] = 0.01
 
