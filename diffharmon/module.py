@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.distributed as processes
+from annotated_types import Ge
 from lightning import LightningModule
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
@@ -37,7 +38,7 @@ class PredictTrainer(Trainer):
         arguments: As for ``lightning.Trainer``.
     """
 
-    def __init__(self, *, threads: int | None = None, **arguments: Any) -> None:
+    def __init__(self, *, threads: Annotated[int, Ge(1)] | None = None, **arguments: Any) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         super().__init__(**arguments)

@@ -118,6 +118,8 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
 
     try:
         return build(config.trainer, callbacks=[writer])
+    except ConfigError:
+        raise
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: {error}") from error
 

@@ -28,7 +28,7 @@ ALLOWED = {
     "clip_model": {"loading", "images", "files"},
     "metrics": {"errors", "columns", "protocols", "images", "types", "clip_model"},
     "panels": {"files", "images", "types"},
-    "config": {"errors", "files"},
+    "config": {"errors", "files", "protocols"},
     "progress": {"types"},
     "finite": {"errors", "types"},
     "folder_lock": {"errors"},

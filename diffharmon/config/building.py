@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 from diffharmon.config.capabilities import check_capabilities
 from diffharmon.config.kinds import load_target
 from diffharmon.config.recommended import KEY as RECOMMENDED
-from diffharmon.errors import ConfigError
+from diffharmon.errors import ConfigError, DiffharmonError
 
 # Keys that describe a choice and are no constructor arguments.
 NOT_ARGUMENTS = ("_target_", RECOMMENDED)
@@ -42,3 +42,7 @@ def build(node: Any, **values: Any) -> Any:
         return target(**content, **values)
     except ConfigError as error:
         raise ConfigError(f"{key}.{error}" if re.split(r"\W", str(error))[0] in content else str(error)) from error
+    except DiffharmonError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error

@@ -48,8 +48,12 @@ def load_target(target: str, key: str) -> type:
 def expected_kind(group: str) -> tuple[Any, ...]:
     """Return what the classes of a config group implement."""
     if group == "trainer":
-        return (import_module("lightning.pytorch").Trainer,)
-    return (getattr(import_module("diffharmon.protocols"), KINDS[group]),)
+        from lightning.pytorch import Trainer
+
+        return (Trainer,)
+    from diffharmon import protocols  # imports torch
+
+    return (getattr(protocols, KINDS[group]),)
 
 
 def check_kinds(config: DictConfig, groups: Sequence[str]) -> None:

@@ -59,13 +59,7 @@ def validate(config: DictConfig, layout: Layout | None = None) -> None:
             full key.
     """
     if layout is not None:
-        check_top_level(config, layout)
-    for group in MULTIPLE:
-        for name in map(str, config.get(group) or {}):
-            check_part(group, name, config[group][name])
-    for group, use in USES.items():
-        if layout is not None and group in layout.groups:
-            fill_recommended(config[group], group, use)
+        check_groups(config, layout)
     unread = []
     for key, node in components(config):
         parameters = declared_parameters(target_of(key, node))
@@ -95,6 +89,20 @@ def check_top_level(config: DictConfig, layout: Layout) -> None:
         if (chosen is None and layout.required) or (group not in MULTIPLE and not isinstance(chosen, DictConfig)):
             got = "nothing" if chosen is None else shown(chosen)
             raise ConfigError(f"{group}: expected one of {', '.join(choices_of(group))}, got {got}")
+
+
+def check_groups(config: DictConfig, layout: Layout) -> None:
+    """Check what stands at the top level, the parts of the groups that have several, and what choices recommend.
+
+    Raises:
+        ConfigError: With the full key.
+    """
+    check_top_level(config, layout)
+    for group in set(MULTIPLE) & set(layout.groups):
+        for name in map(str, config[group]):
+            check_part(group, name, config[group][name])
+    for group in USES.keys() & set(layout.groups):
+        fill_recommended(config[group], group, USES[group])
 
 
 def components(config: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:

@@ -4,6 +4,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 
 from diffharmon.dataset.reading import FileSettings, existing_folder, image_files, log_skipped, read_composite
 from diffharmon.dataset.selection import choose
@@ -58,13 +61,13 @@ class Folder:
         images: str,
         masks: str,
         reals: str | None = None,
-        limit: int | None = None,
-        seed: int = 0,
+        limit: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
         strict: bool = True,
         mask_channel: str | None = None,
-        label: int | None = None,
-        mask_floor: int = MASK_FLOOR,
-        max_megapixels: int | float = MAX_MEGAPIXELS,
+        label: Annotated[int, Ge(0)] | None = None,
+        mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
+        max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
     ) -> None:
         self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         image_folder, mask_folder = existing_folder(images, "dataset.images"), existing_folder(masks, "dataset.masks")

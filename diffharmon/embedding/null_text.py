@@ -1,10 +1,11 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge, Gt
 from jaxtyping import Float, Num
 from torch import Tensor
 
@@ -34,17 +35,17 @@ class NullText:
 
     needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text")
 
-    guidance: float
-    learning_rate: float = 0.1
-    updates_every: int = 10
-    reconstruction: float = 10.0
-    stop_below: float = 0.0
-    weight_decay: float = 0.01
+    guidance: Annotated[float, Ge(0)]
+    learning_rate: Annotated[float, Gt(0)] = 0.1
+    updates_every: Annotated[int, Ge(0)] = 10
+    reconstruction: Annotated[float, Ge(0)] = 10.0
+    stop_below: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.01
 
     def __post_init__(self) -> None:
         if self.guidance in (0, 1):
             raise ConfigError(
-                f"embedding.unconditional: guidance {self.guidance:g} leaves nothing to optimize; expected another "
+                f"guidance: {self.guidance:g} leaves nothing to optimize; expected another "
                 "value of `method.guidance`, or `~embedding.unconditional`"
             )
 

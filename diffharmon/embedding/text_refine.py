@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge, Gt, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
@@ -88,13 +89,13 @@ class TextRefine:
 
     needs: ClassVar[tuple[str, ...]] = ("gradients_to_text",)
 
-    learning_rate: float = 5e-4
-    updates: int = 2
-    regularization: float = 1000.0
-    divisor: int = 32
-    places: Sequence[str] | None = ("down", "up")
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    updates: Annotated[int, Ge(0)] = 2
+    regularization: Annotated[float, Ge(0)] = 1000.0
+    divisor: Annotated[int, Ge(1)] = 32
+    places: Annotated[Sequence[str], MinLen(1)] | None = ("down", "up")
     fuse: bool = True
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Ge(0)] = 0.01
 
     def refine(
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer

@@ -1,10 +1,13 @@
 """Harmony as agreement with words, measured by CLIP (Radford et al., arXiv 2103.00020)."""
 
+from typing import Annotated
+
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.clip_model import EMBEDDED, ClipEmbedder
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError
 from diffharmon.images.regions import look_at
 from diffharmon.types import Description, Score
 
@@ -33,15 +36,13 @@ class Clip:
     def __init__(
         self,
         model: str = EMBEDDED,
-        margin: float = 0.5,
+        margin: Annotated[float, Ge(0)] = 0.5,
         context: bool = True,
         template: str = "{}",
         against_foreground: bool = True,
     ) -> None:
-        if margin < 0:
-            raise InputError(f"evaluator.margin is {margin}, expected a fraction >= 0")
         if "{}" not in template:
-            raise InputError(f"evaluator.template is {template!r}, expected a text with {{}} where the words go")
+            raise ConfigError(f"template: got {template!r}, expected a text with {{}} where the words go")
         self.margin = margin
         self.context = context
         self.template = template

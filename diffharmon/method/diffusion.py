@@ -4,8 +4,10 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -74,11 +76,11 @@ class Diffusion(nn.Module):
         recomposer: Recomposer,
         evaluator: Evaluator,
         policy: Policy,
-        guidance: float = 2.5,
-        inversion_guidance: float = 0.0,
-        descriptions: int = 1,
-        words: int | None = None,
-        seed: int = 0,
+        guidance: Annotated[float, Ge(0)] = 2.5,
+        inversion_guidance: Annotated[float, Ge(0)] = 0.0,
+        descriptions: Annotated[int, Ge(1)] = 1,
+        words: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
         self.describer = describer

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -54,20 +56,12 @@ class Detail:
 
     def __init__(
         self,
-        strength: float = 1.0,
+        strength: Annotated[float, Ge(0), Le(2)] = 1.0,
         calibrate: bool = False,
-        locality: float = 0.5,
-        radius: float = 0.1,
-        epsilon: float = 0.01,
+        locality: Annotated[float, Ge(0), Le(1)] = 0.5,
+        radius: Annotated[float, Gt(0), Le(1)] = 0.1,
+        epsilon: Annotated[float, Gt(0)] = 0.01,
     ) -> None:
-        if not 0 <= strength <= 2:
-            raise ValueError(f"strength must be in [0, 2], got {strength}")
-        if not 0 <= locality <= 1:
-            raise ValueError(f"locality must be in [0, 1], got {locality}")
-        if not 0 < radius <= 1:
-            raise ValueError(f"radius must be in (0, 1], got {radius}")
-        if epsilon <= 0:
-            raise ValueError(f"epsilon must be positive, got {epsilon}")
         self.strength, self.calibrate = strength, calibrate
         self.locality, self.radius, self.epsilon = locality, radius, epsilon
 

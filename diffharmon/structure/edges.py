@@ -1,15 +1,15 @@
 """Edges of the foreground as a structure loss (paper section 3.2, L_Edge), for any edge detector."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon import images
-from diffharmon.errors import ConfigError
 from diffharmon.protocols import EdgeDetector
 from diffharmon.types import Composite, StructureGuidance
 
@@ -25,18 +25,11 @@ class EdgeLoss:
         detector: Computes the edge map of an image; differentiable.
         weight: Factor of the loss, >= 0.
         resampling: Filter that brings the photo to the backbone's size before its edges are measured.
-
-    Raises:
-        ConfigError: If the weight is negative.
     """
 
     detector: EdgeDetector
-    weight: float = 1.0
+    weight: Annotated[float, Ge(0)] = 1.0
     resampling: Literal["lanczos", "bilinear"] = "lanczos"
-
-    def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ConfigError(f"weight of an edge loss is {self.weight}, expected a number >= 0")
 
     def guide(self, composite: Composite, size: tuple[int, int]) -> StructureGuidance:
         """Measure the photo's edges at height and width ``size``, and return the loss that compares with them."""

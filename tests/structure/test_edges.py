@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from diffharmon.errors import ConfigError, ModelError
+from diffharmon.errors import ModelError
 from diffharmon.protocols import EdgeDetector
 from diffharmon.reference.edges import ReferenceEdgeLoss
 from diffharmon.structure.combine import combine
@@ -231,8 +231,3 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
     for path in (text, other, list_, truncated):
         with pytest.raises(ModelError, match=path.name):
             PiDiNet(str(path))
-
-
-def test_negative_weights_are_refused():
-    with pytest.raises(ConfigError, match="weight"):
-        EdgeLoss(Sobel(), weight=-1.0)
