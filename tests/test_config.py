@@ -106,11 +106,17 @@ REFUSED = {
     "describer.words=4": r"describer\.words: .*at most 3, got 4",
     "metrics.full.size=8": r"metrics\.full\.size: .*at least 11, got 8",
     "backbone.recommended.target_correction=2": r"target_correction: .*at most 1",
+    "structure.cross_attention.end=1.1": r"structure\.cross_attention\.end: .*at most 1",
+    "sampler.steps=0": r"sampler\.steps: .*at least 1",
+    "backbone.steps=4": r"backbone\.steps: unknown key; sampler\.steps is meant",
     "trainer.threads=0": r"trainer\.threads: .*at least 1",
     # lists
-    "embedding.text.places=down": r"embedding\.text\.places: expected a list of text, got 'down'",
+    "embedding.text.places=down": r"embedding\.text\.places: expected a list of text or null, got 'down'",
     "embedding.text.places=[down,[up]]": r"embedding\.text\.places\[1\]: expected text",
     "embedding.text.places=[]": r"embedding\.text\.places: .*length at least 1",
+    "structure.cross_attention.places=[top]": r"cross_attention\.places\[0\]: expected one of down, mid, up, got 'top'",
+    "structure.cross_attention.depths=[1.0]": r"cross_attention\.depths: .*length at least 2",
+    "structure.cross_attention.depths=[0,2]": r"cross_attention\.depths\[1\]: .*at most 1",
     "describer.objects=[cat,null]": r"describer\.objects\[1\]: expected text, got null",
     # interpolation
     "recomposer.strength=${sede}": r"recomposer\.strength: .*'sede' not found; did you mean seed\?",

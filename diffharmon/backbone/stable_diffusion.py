@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ class StableDiffusion(nn.Module):
         path: str,
         revision: str | None = None,
         variant: str | None = None,
-        size: int = 512,
+        size: Annotated[int, Ge(8)] = 512,
         canvas: Literal["square", "fit"] = "square",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,

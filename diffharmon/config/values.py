@@ -22,6 +22,7 @@ BOUNDS = {
     annotated_types.MinLen: ("min_length", lambda value, bound: len(value) >= bound, "length at least {}"),
     annotated_types.MaxLen: ("max_length", lambda value, bound: len(value) <= bound, "length at most {}"),
 }
+PLURALS = {int: "whole numbers", float: "numbers"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", None: "null"}
 
 
@@ -149,6 +150,11 @@ def bounded(value: Any, kind: Any, bounds: tuple[Any, ...]) -> Any:
     return value
 
 
+def plain(kind: Any) -> Any:
+    """Return a type without its bounds."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+
+
 def shown(value: Any) -> str:
     """Show a value as YAML writes it."""
     if value is None or isinstance(value, bool):
@@ -166,5 +172,5 @@ def describe(kind: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(describe(argument) for argument in arguments))
     if (origin or kind) in (collections.abc.Sequence, list, tuple):
-        return f"a list of {describe(arguments[0])}" if arguments else "a list"
+        return f"a list of {PLURALS.get(plain(arguments[0]), describe(arguments[0]))}" if arguments else "a list"
     return NAMES.get(None if kind is type(None) else kind, "a component (settings with _target_)")

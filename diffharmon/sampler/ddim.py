@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Le
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -86,23 +87,14 @@ class DDIM:
             of the unconditional embedding.
         target_correction: Fraction of the source branch's correction that direct inversion gives to the edited branch
             too; 0 is the published method, 1 moves both branches alike.
-
-    Raises:
-        ConfigError: A setting is out of range.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("variance_preserving",)
 
-    steps: int = 50
+    steps: Annotated[int, Ge(1)] = 50
     inversion: Literal["auto", "mirrored", "level"] = "auto"
     direct_inversion: bool = True
-    target_correction: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ConfigError(f"steps: expected a number of steps >= 1, got {self.steps}")
-        if not 0 <= self.target_correction <= 1:
-            raise ConfigError(f"target_correction: expected a fraction from 0 to 1, got {self.target_correction}")
+    target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
 
     def schedule(self, backbone: Backbone) -> DDIMSchedule:
         """Lay out the steps for a model.

@@ -1,28 +1,25 @@
 """Attention of the source branch as structure: the edited branch attends as the source does (paper section 3.2)."""
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from diffharmon.errors import InputError
+from annotated_types import Ge, Le, MaxLen, MinLen
+
+from diffharmon.errors import ConfigError
 from diffharmon.types import AttentionRule, Composite, StructureGuidance
 
-PLACES = ("down", "mid", "up")
+Fraction = Annotated[float, Ge(0), Le(1)]
+Places = Annotated[Sequence[Literal["down", "mid", "up"]], MinLen(1)]
+Depths = Annotated[Sequence[Fraction], MinLen(2), MaxLen(2)]
 
 
 def _replace(
     kind: str, start: float, end: float, places: Sequence[str] | None, depths: Sequence[float], queries: int
 ) -> AttentionRule:
-    if not 0 <= start < end <= 1:
-        raise InputError(
-            f"{kind}-attention from start={start} to end={end}, expected fractions with 0 <= start < end <= 1"
-        )
-    if places is not None and (not places or any(place not in PLACES for place in places)):
-        raise InputError(f"{kind}-attention at places {list(places)}, expected some of {list(PLACES)}, or null for all")
-    if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= 1:
-        raise InputError(
-            f"{kind}-attention at depths {list(depths)}, expected two fractions with 0 <= first <= last <= 1"
-        )
-    if queries < 0:
-        raise InputError(f"{kind}-attention with queries={queries}, expected a number of queries or 0 for any")
+    if not start < end:
+        raise ConfigError(f"start: expected less than end, {end}, got {start}")
+    if not depths[0] <= depths[1]:
+        raise ConfigError(f"depths: expected first <= last, got {list(depths)}")
     chosen = None if places is None else tuple(places)
     return AttentionRule(kind, "replace", chosen, start, end, queries, (depths[0], depths[1]))
 
@@ -40,11 +37,11 @@ class CrossAttention:
 
     def __init__(
         self,
-        start: float = 0.0,
-        end: float = 1.0,
-        places: Sequence[str] | None = None,
-        depths: Sequence[float] = (0.0, 1.0),
-        queries: int = 0,
+        start: Fraction = 0.0,
+        end: Fraction = 1.0,
+        places: Places | None = None,
+        depths: Depths = (0.0, 1.0),
+        queries: Annotated[int, Ge(0)] = 0,
     ) -> None:
         self.rule = _replace("cross", start, end, places, depths, queries)
 
@@ -66,11 +63,11 @@ class SelfAttention:
 
     def __init__(
         self,
-        start: float = 0.0,
-        end: float = 1.0,
-        places: Sequence[str] | None = None,
-        depths: Sequence[float] = (0.0, 1.0),
-        queries: int = 0,
+        start: Fraction = 0.0,
+        end: Fraction = 1.0,
+        places: Places | None = None,
+        depths: Depths = (0.0, 1.0),
+        queries: Annotated[int, Ge(0)] = 0,
     ) -> None:
         self.rule = _replace("self", start, end, places, depths, queries)
 
