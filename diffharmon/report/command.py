@@ -3,8 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffharmon.command import exit_codes
+
+if TYPE_CHECKING:
+    from diffharmon.report.pivot import Layout
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,10 +20,31 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("paths", nargs="+", type=Path, metavar="RUN_OR_SWEEP", help="folder of a run, or of several")
     made.add_argument("--baseline", metavar="NAME", help="run that gains are over (default: the unchanged composite)")
     made.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
-    made.add_argument("--published", type=Path, metavar="CSV", help="published results to lay beside ours")
+    made.add_argument("--published", metavar="NAME_OR_CSV", help="published results beside ours: iharmony4, or a CSV")
+    made.add_argument("--rows", metavar="KEYS", help="group choices or configuration keys that make the lines")
+    made.add_argument("--columns", metavar="KEYS", help="keys that make the columns; subset splits the images")
+    made.add_argument("--values", metavar="KEYS", help="numbers of a cell, such as fpsnr,psnr (default: psnr,mse,fmse)")
+    made.add_argument("--names", type=Path, metavar="YAML", help="names of settings, in the order of the lines")
+    made.add_argument("--paper", action="store_true", help="write paper/: LaTeX table, macros, appendix, figures")
     made.add_argument("--gallery", type=int, default=24, metavar="N", help="pictures of each run (default: 24)")
     made.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     return made
+
+
+def layout_of(options: argparse.Namespace) -> "Layout | None":
+    """Return the layout of the pivot table; None where no option asks for one.
+
+    Raises:
+        InputError: The file of names cannot be read.
+    """
+    from diffharmon.report.pivot import Layout
+    from diffharmon.report.settings import read_names
+
+    given = {
+        key: tuple(getattr(options, key).split(",")) for key in ("rows", "columns", "values") if getattr(options, key)
+    }
+    names = read_names(options.names) if options.names else {}
+    return Layout(**given, names=names) if given or names or options.paper else None
 
 
 def write_report(options: argparse.Namespace) -> list[Path]:
@@ -30,12 +55,14 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     """
     from diffharmon.report import page, text
     from diffharmon.report.content import make_content
-    from diffharmon.report.published import read_published
+    from diffharmon.report.grids import pivot_grid
+    from diffharmon.report.paper import write_paper
+    from diffharmon.report.published import find_published, read_published
     from diffharmon.report.runs import collect
-    from diffharmon.report.terminal import table
+    from diffharmon.report.terminal import grid_table, table
 
-    published = read_published(options.published) if options.published else []
-    content = make_content(collect(options.paths), options.baseline, published, options.seed)
+    published = read_published(find_published(options.published)) if options.published else []
+    content = make_content(collect(options.paths), options.baseline, published, options.seed, layout_of(options))
     folder = options.output or options.paths[0]
     folder.mkdir(parents=True, exist_ok=True)
     written = {
@@ -49,8 +76,11 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     print(page.summary(content))
     for section in content.sections:
         print(f"\n{table(section.runs, section.title)}")
+        if section.pivot is not None:
+            print(f"\n{grid_table(pivot_grid(section.pivot))}")
     print()
-    return [folder / name for name in written]
+    paper = write_paper(content, folder / "paper") if options.paper else []
+    return [*(folder / name for name in written), *paper]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

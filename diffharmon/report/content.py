@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffharmon.columns import Column
+from diffharmon.report.pivot import Layout, Pivot, make_pivot
 from diffharmon.report.published import Published, beside, sample_note
 from diffharmon.report.runs import Collection, Row, Run, disputed_columns, find_run, unchanged, views
 from diffharmon.report.tables import ALL, Table, tabulate
@@ -22,6 +23,7 @@ class Section:
         tables: One per subset and area band.
         notes: What a reader must know to compare the lines.
         published: Published lines by the table's group.
+        pivot: The runs by their settings; None where no layout was asked for.
     """
 
     metrics: tuple[str, ...]
@@ -31,6 +33,7 @@ class Section:
     tables: tuple[Table, ...]
     notes: tuple[str, ...] = ()
     published: Mapping[str, tuple[Published, ...]] | None = None
+    pivot: Pivot | None = None
 
     @property
     def title(self) -> str:
@@ -54,7 +57,11 @@ class Content:
 
 
 def make_content(
-    collection: Collection, baseline: str | None = None, published: Sequence[Published] = (), seed: int = 0
+    collection: Collection,
+    baseline: str | None = None,
+    published: Sequence[Published] = (),
+    seed: int = 0,
+    layout: Layout | None = None,
 ) -> Content:
     """Sort runs by how they were measured and make all tables.
 
@@ -66,12 +73,14 @@ def make_content(
     by_statement: dict[str, list[Run]] = {}
     for part in (part for run in with_rows for part in views(run)):
         by_statement.setdefault(part.statement, []).append(part)
-    sections = [make_section(runs, chosen, published, seed) for runs in by_statement.values()]
+    sections = [make_section(runs, chosen, published, seed, layout) for runs in by_statement.values()]
     names = sorted({str(run.config.get("name", "") or run.folder.parent.name) for run in collection.runs})
     return Content(" and ".join(names), collection.runs, tuple(sections), collection.without_rows)
 
 
-def make_section(runs: Sequence[Run], chosen: Run | None, published: Sequence[Published], seed: int) -> Section:
+def make_section(
+    runs: Sequence[Run], chosen: Run | None, published: Sequence[Published], seed: int, layout: Layout | None
+) -> Section:
     """Make the tables of runs that were measured in one way; gains are over the chosen run, else the composites."""
     before = unchanged(runs)
     names = tuple(group.name for group in runs[0].groups)
@@ -81,7 +90,9 @@ def make_section(runs: Sequence[Run], chosen: Run | None, published: Sequence[Pu
     tables = tabulate(shown, baseline, seed)
     beside_ours = {table.group: tuple(beside(published, runs, table.group)) for table in tables} if published else {}
     remarks = tuple(notes(runs, chosen, baseline, beside_ours))
-    return Section(names, runs[0].statement, shown, baseline, tuple(tables), remarks, beside_ours)
+    over = None if baseline is before else baseline
+    pivot = make_pivot(runs, ", ".join(names), layout, over, seed) if layout is not None else None
+    return Section(names, runs[0].statement, shown, baseline, tuple(tables), remarks, beside_ours, pivot)
 
 
 def notes(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from diffharmon.columns import Column, format_number
 from diffharmon.report.content import Content, Section
+from diffharmon.report.pivot import Entry, Pivot
 from diffharmon.report.published import VALUES, Published
 from diffharmon.report.runs import Run
 from diffharmon.report.statistics import Comparison, Estimate
@@ -15,7 +16,7 @@ from diffharmon.results.summary import ARROWS, mean_of
 
 GAIN_NOTE = (
     "Paired over images, positive where the run is better; 95 % bootstrap interval; "
-    "p of the Wilcoxon signed-rank test, Holm-adjusted for the runs of the table."
+    "p of the Wilcoxon signed-rank test from 6 pairs on, Holm-adjusted for the runs of the table."
 )
 MEAN_NOTE = "Means over images with their 95 % bootstrap interval; the best of the runs with the most images is bold."
 
@@ -78,8 +79,6 @@ def with_interval(estimate: Estimate, decimals: int, sign: bool = False) -> str:
 
 def p_value(p: float) -> str:
     """Format a p-value; a small one as a bound."""
-    if math.isnan(p):
-        return "p –"
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
@@ -89,8 +88,8 @@ def header(column: Column) -> str:
 
 
 def grids(section: Section) -> list[Grid]:
-    """All tables of a section: means, gains over the baseline, published results."""
-    found = []
+    """All tables of a section: runs by their settings, means, gains over the baseline, published results."""
+    found = [] if section.pivot is None else [pivot_grid(section.pivot)]
     for table in section.tables:
         found.append(mean_grid(table))
         if any(line.comparisons for line in table.lines):
@@ -99,6 +98,31 @@ def grids(section: Section) -> list[Grid]:
         if lines:
             found.append(published_grid(table, lines))
     return found
+
+
+def pivot_grid(pivot: Pivot) -> Grid:
+    """Runs by their settings; the best of a column is marked."""
+    seeds = max((len(entry.seeds) for entry in pivot.entries.values()), default=1)
+    note = "Means over images; the best of the lines with the most images is bold."
+    if seeds > 1:
+        note += " Runs that differ by the seed alone are one line: mean ± standard deviation over seeds."
+    titles = [f"{pivot.name(column)} {header(value)}".strip() for column in pivot.columns for value in pivot.values]
+    rows = []
+    for line in pivot.rows:
+        cells = [Cell(pivot.names.get(part, part)) for part in line]
+        for column in pivot.columns:
+            for value in pivot.values:
+                entry = pivot.entries.get((line, column, value.key))
+                best = pivot.rank(line, column, value) == 0
+                cells.append(Cell("") if entry is None else Cell(with_deviation(entry, value), entry.mean, best))
+        rows.append(tuple(cells))
+    return Grid(f"Runs by {' and '.join(pivot.sides)}", note, (*pivot.sides, *titles), tuple(rows))
+
+
+def with_deviation(entry: Entry, column: Column) -> str:
+    """Format a mean and, where there are several seeds, its standard deviation."""
+    mean = format_number(entry.mean, column.decimals)
+    return mean if math.isnan(entry.deviation) else f"{mean} ± {format_number(entry.deviation, column.decimals)}"
 
 
 def group_title(table: Table) -> str:
@@ -141,8 +165,10 @@ def gain_cell(comparison: Comparison | None, decimals: int) -> Cell:
     if comparison is None:
         return Cell("")
     gain = comparison.gain
-    text = with_interval(gain, decimals, sign=True)
-    return Cell(f"{text}; {p_value(comparison.adjusted)}; better on {comparison.better} of {gain.count}", gain.mean)
+    parts = [with_interval(gain, decimals, sign=True)]
+    if not math.isnan(comparison.adjusted):
+        parts.append(p_value(comparison.adjusted))
+    return Cell("; ".join([*parts, f"better on {comparison.better} of {gain.count}"]), gain.mean)
 
 
 def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
@@ -156,6 +182,7 @@ def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
                 Cell(format_number(line.numbers.get(key, math.nan), decimals[key]), line.numbers.get(key, math.nan))
                 for key in VALUES
             ),
+            Cell(line.protocol),
             Cell(line.source),
         )
         for line in lines
@@ -165,11 +192,17 @@ def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
         cells = (
             Cell(format_number(mean, decimals[key]), mean, best=True) for key, mean in zip(VALUES, means, strict=True)
         )
-        rows.append((Cell(ours.run, best=True), Cell("this report"), *cells, Cell(f"{ours.count} images")))
+        rows.append(
+            (Cell(ours.run, best=True), Cell("this report"), *cells, Cell("as above"), Cell(f"{ours.count} images"))
+        )
     rows.sort(key=lambda row: -row[2].value if not math.isnan(row[2].value) else math.inf)
     title = f"{group_title(table)}: beside published results at {lines[0].resolution}"
-    note = "Ours bold. Published code computes these metrics in different ways; the source of each line is given."
-    return Grid(title, note, ("method", "kind", "PSNR ↑", "MSE ↓", "fMSE ↓", "SSIM ↑", "source"), tuple(rows), 4, True)
+    note = (
+        "Ours bold. Published code differs in the peak value of PSNR, the background that is measured, a binary or "
+        "soft mask and the resizing, so small differences between lines of different protocols are no evidence."
+    )
+    titles = ("method", "kind", "PSNR ↑", "MSE ↓", "fMSE ↓", "SSIM ↑", "measured", "source")
+    return Grid(title, note, titles, tuple(rows), 4, True)
 
 
 def run_grid(content: Content) -> Grid:

@@ -1,6 +1,7 @@
 """Plots as lists of marks, which the template draws as SVG; the title of a mark holds its numbers."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 64, 24, 16, 46
 LABELS = 300  # width kept for names of runs
 PLOT_HEIGHT = 300
 BAND_HEIGHT = 44
-MAX_LABEL = 44
+MAX_LABEL = 38  # characters of a line that fit LABELS
+LINE = 15  # pixels from one line of a label to the next
 MAX_DOTS = 200
 Pixels = int | float
 
@@ -89,9 +91,10 @@ def quality_against_compute(section: Section, metric: Column) -> Plot | None:
     if math.isfinite(level):
         end, y = WIDTH - RIGHT - LABELS, up.at(level)
         marks += [line("level", LEFT, end, y, y), text("end small", end - 4, y - 5, UNCHANGED)]
+    step = row_height([run.label for run, _, _ in points], 24)
     for number, (run, x, quality) in enumerate(points):
-        marks += point(number, run, across.at(x), quality, up, metric)
-    height = max(PLOT_HEIGHT, TOP + 24 * len(points) + 12)
+        marks += point(number, run, across.at(x), quality, up, metric, TOP + step * (number + 0.5))
+    height = max(PLOT_HEIGHT, TOP + step * len(points) + 12)
     return Plot(f"{metric.title} against compute", f"{metric.title} against network evaluations", height, marks)
 
 
@@ -100,9 +103,9 @@ def is_unchanged(run: Run) -> bool:
     return not run.folder.parts and not run.config
 
 
-def point(number: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Column) -> list[Mark]:
-    """A numbered point with its interval, and its line in the legend."""
-    y, row = up.at(found.mean), TOP + 14 + 24 * number
+def point(number: int, run: Run, x: float, found: Estimate, up: "Axis", metric: Column, row: Pixels) -> list[Mark]:
+    """A numbered point with its interval, and its line in the legend at the height ``row``."""
+    y = up.at(found.mean)
     title = f"{run.label}: {metric.title} {with_interval(found, metric.decimals)}"
     marks = []
     if math.isfinite(found.low):
@@ -111,7 +114,7 @@ def point(number: int, run: Run, x: float, found: Estimate, up: "Axis", metric: 
     for centre, level in ((x, y), (legend, row)):
         circle = Mark("circle", {"class": colour(number), **place(cx=centre, cy=level, r=9)})
         marks.append(Mark("g", {}, title=title, inner=(circle, text("inside", centre, level + 4, str(number + 1)))))
-    return [*marks, text("", legend + 16, row + 4, shortened(run.label), title)]
+    return [*marks, *label("", legend + 16, row, run.label, title)]
 
 
 def colour(number: int) -> str:
@@ -129,26 +132,26 @@ def distribution_of_gains(section: Section, metric: Column) -> Plot | None:
     if not found:
         return None
     across = linear([0.0, *(value for _, own in found for value in own)], LABELS, WIDTH - RIGHT)
-    floor = TOP + BAND_HEIGHT * len(found)
+    band = row_height([run.label for run, _ in found], BAND_HEIGHT)
+    floor = TOP + band * len(found)
     unit = f" in {metric.unit}" if metric.unit else ""
     marks = axis_across(across, floor, f"gain in {metric.title}{unit}; right of the line is better")
     marks.append(line("level", across.at(0), across.at(0), TOP, floor))
     for number, (run, own) in enumerate(found):
-        marks += box(number, run.label, own, across, metric)
+        marks += box(number, run.label, own, across, metric, TOP + band * (number + 0.5))
     title = f"Gain in {metric.title} over {baseline.label}, image by image"
     return Plot(title, f"distribution of gains in {metric.title}", floor + BOTTOM, marks)
 
 
-def box(number: int, label: str, own: Sequence[float], across: "Axis", metric: Column) -> list[Mark]:
-    """One run's box, whiskers and dots."""
-    middle = TOP + BAND_HEIGHT * (number + 0.5)
+def box(number: int, name: str, own: Sequence[float], across: "Axis", metric: Column, middle: Pixels) -> list[Mark]:
+    """One run's box, whiskers and dots, around the height ``middle``."""
     low, first, median, third, high = (float(q) for q in np.quantile(own, (0.05, 0.25, 0.5, 0.75, 0.95)))
     texts = ", ".join(format_number(value, metric.decimals, sign=True) for value in (low, first, median, third, high))
-    title = f"{label}: 5, 25, 50, 75, 95 % at {texts} ({len(own)} images)"
+    title = f"{name}: 5, 25, 50, 75, 95 % at {texts} ({len(own)} images)"
     left, right, x = across.at(first), across.at(third), across.at(median)
     size = place(x=left, y=middle - 11, width=max(right - left, 1), height=22)
     marks = [
-        text("end", LABELS - 12, middle + 4, shortened(label), title),
+        *label("end", LABELS - 12, middle, name, title),
         line(f"interval {colour(number)}", across.at(low), across.at(high), middle, middle),
         Mark("rect", {"class": f"box {colour(number)}", **size}, title=title),
     ]
@@ -218,9 +221,18 @@ def axis_up(axis: Axis, title: str, right: Pixels) -> list[Mark]:
     return [*marks, Mark("text", {"class": "middle", "transform": turned}, title)]
 
 
-def shortened(label: str) -> str:
-    """Cut a long label in its middle, where labels of a sweep differ least."""
-    if len(label) <= MAX_LABEL:
-        return label
-    half = (MAX_LABEL - 1) // 2
-    return f"{label[:half]}…{label[-half:]}"
+def label(kind: str, x: Pixels, y: Pixels, name: str, title: str) -> list[Mark]:
+    """Write a run's name in as many lines as it needs, around the height ``y``."""
+    found = wrapped(name)
+    first = y + 4 - LINE * (len(found) - 1) / 2
+    return [text(kind, x, first + LINE * place, words, title) for place, words in enumerate(found)]
+
+
+def wrapped(name: str) -> list[str]:
+    """Break a name into lines that fit, at spaces where it has some."""
+    return textwrap.wrap(name, MAX_LABEL, break_on_hyphens=False) or [""]
+
+
+def row_height(names: Sequence[str], least: Pixels) -> Pixels:
+    """Return the height of a row that the longest name's lines fit, at least ``least``."""
+    return max(least, *(LINE * len(wrapped(name)) + 9 for name in names))

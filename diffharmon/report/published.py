@@ -1,4 +1,4 @@
-"""Published results from a CSV the user points to, laid beside ours where subset and resolution agree."""
+"""Published results, shipped or from a CSV of one's own, beside ours where subset and resolution agree."""
 
 import csv
 import math
@@ -11,6 +11,8 @@ from diffharmon.report.runs import Run
 
 COLUMNS = ("method", "subset", "resolution", "psnr", "mse", "fmse", "ssim", "source")
 VALUES = ("psnr", "mse", "fmse", "ssim")
+# With the package, by the name of the benchmark.
+SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "data").glob("*.csv"))}
 # Number of test images, counted in the official lists of iHarmony4 (Cong et al., CVPR 2020).
 TEST_IMAGES = {"HCOCO": 4283, "HAdobe5k": 2160, "HFlickr": 828, "Hday2night": 133, "All": 7404}
 BAND_NAMES = {"0-5 %": "All fg 0-5%", "5-15 %": "All fg 5-15%", "15-100 %": "All fg 15-100%"}
@@ -18,7 +20,7 @@ BAND_NAMES = {"0-5 %": "All fg 0-5%", "5-15 %": "All fg 5-15%", "15-100 %": "All
 
 @dataclass(frozen=True)
 class Published:
-    """One published line."""
+    """One published line; its protocol says how its numbers were measured, where that is known."""
 
     method: str
     subset: str
@@ -26,6 +28,19 @@ class Published:
     category: str
     numbers: Mapping[str, float]
     source: str
+    protocol: str = ""
+
+
+def find_published(name: str) -> Path:
+    """Return the file of published results that the package has under a name, else the path that was given.
+
+    Raises:
+        InputError: There is neither.
+    """
+    path = SHIPPED.get(name, Path(name))
+    if not path.is_file():
+        raise InputError(f"--published {name}: no such file; expected a CSV file or one of {', '.join(SHIPPED)}")
+    return path
 
 
 def read_published(path: Path) -> list[Published]:
@@ -55,7 +70,8 @@ def parse(path: Path, number: int, line: Mapping[str, str]) -> Published:
     names = ("method", "subset", "resolution")
     method, subset, resolution = (line[name] or "" for name in names)
     category = " ".join(filter(None, (line.get("category"), line.get("venue"), line.get("year"))))
-    return Published(method, subset, resolution, category.replace(" -", ""), numbers, line["source"] or "")
+    protocol = line.get("protocol") or ""
+    return Published(method, subset, resolution, category.replace(" -", ""), numbers, line["source"] or "", protocol)
 
 
 def resolution_of(run: Run) -> str:

@@ -31,6 +31,7 @@ class Run:
         overrides: The overrides it was started with.
         config: Its resolved configuration.
         groups: The columns of its metrics.
+        choices: What was chosen in each configuration group.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Run:
     overrides: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[ColumnGroup, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -125,7 +127,8 @@ def read_run(folder: Path) -> Run:
     if rows and not (folder / "run.json").is_file():
         raise InputError(f"{folder}: it has rows but no run.json; expected the folder as a run wrote it")
     groups = read_columns(folder) if rows else ()
-    return Run(folder.name, folder, good, bad, overrides, read_config(folder / "run.json"), groups)
+    record = read_record(folder / "run.json")
+    return Run(folder.name, folder, good, bad, overrides, record["config"], groups, record["choices"])
 
 
 def read_overrides(path: Path) -> tuple[str, ...]:
@@ -136,16 +139,17 @@ def read_overrides(path: Path) -> tuple[str, ...]:
     return tuple(line[2:].strip().strip("'\"").removeprefix("++") for line in lines if line.startswith("- "))
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
-    """Read a run's resolved configuration; empty where there is no record.
+def read_record(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a run's resolved configuration and group choices; empty where there is no record.
 
     Raises:
         InputError: The record is not JSON.
     """
     if not path.is_file():
-        return {}
+        return {"config": {}, "choices": {}}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")).get("config", {}))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {key: dict(record.get(key, {})) for key in ("config", "choices")}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {error}; expected the record that a run writes") from error
 

@@ -9,6 +9,7 @@ from scipy.stats import bootstrap, wilcoxon
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+MIN_PAIRS = 6  # With fewer, the two-sided signed-rank test cannot reach p < 0.05.
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Comparison:
     Attributes:
         gain: Mean gain with its interval; positive is better, whatever the metric's direction.
         better: Number of images on which the run is better than the baseline.
-        p: Two-sided p-value of the Wilcoxon signed-rank test; NaN for fewer than two images.
+        p: Two-sided p-value of the Wilcoxon signed-rank test; NaN for fewer than six images.
         adjusted: The p-value after Holm's correction for the runs that were compared; NaN as ``p``.
     """
 
@@ -83,8 +84,11 @@ def compare(
 
 
 def significance(gains: Sequence[float]) -> float:
-    """Two-sided p-value of the Wilcoxon signed-rank test of paired differences; 1 when all are zero."""
-    if len(gains) < 2:
+    """Two-sided p-value of the Wilcoxon signed-rank test of paired differences.
+
+    It is 1 when all are zero and NaN for fewer than six pairs.
+    """
+    if len(gains) < MIN_PAIRS:
         return math.nan
     if not any(gains):
         return 1.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from diffharmon.columns import Column, format_number
 from diffharmon.errors import InputError
+from diffharmon.report.grids import Grid
 from diffharmon.report.runs import Run, collect, views
 from diffharmon.results.summary import ARROWS, mean_gain, mean_of, text_table
 
@@ -42,6 +43,12 @@ def table(runs: Sequence[Run], title: str) -> str:
     header = [title, "images", "failed", *(f"{c.title} {ARROWS[c.direction]} (gain)" for c in shown)]
     rows = [[run.label[:MAX_LABEL], str(len(run.rows)), str(len(run.errors))] for run in runs]
     return text_table([header, *([*row, *(cell(run, c) for c in shown)] for row, run in zip(rows, runs, strict=True))])
+
+
+def grid_table(grid: Grid) -> str:
+    """Align a grid for the terminal; the best of a column has a star."""
+    rows = [[f"{cell.text}*" if cell.best else cell.text for cell in row] for row in grid.rows]
+    return text_table([list(grid.header), *rows])
 
 
 def cell(run: Run, column: Column) -> str:

@@ -42,7 +42,7 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
             images.write_image(path, attempt.image, **form)
     parts = panels.comparison_parts(composite.image, best.image, composite.mask, composite.real)
     panels.write(folder / "comparison.png", panels.strip(parts))
-    for name in ("composite", "result", "real"):
+    for name in ("composite", "result", "real", "mask"):
         if name in parts:
             panels.write_small(folder / f"{name}.jpg", parts[name])
     if best.words:

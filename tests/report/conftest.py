@@ -1,5 +1,6 @@
 """Run folders made by the writer that real runs use, from rows and pictures of a toy study."""
 
+import json
 from functools import cache
 from pathlib import Path
 from shutil import copytree
@@ -117,3 +118,22 @@ def make_row():
 def write_run():
     """Write a run's folder from rows."""
     return run_of
+
+
+@pytest.fixture
+def seeds(tmp_path) -> Path:
+    """Two methods on two datasets, two seeds each; seed 1 of diffusion gains 1 dB more."""
+    folder = tmp_path / "sweep"
+    for dataset in ("mini", "own"):
+        for method, gain in (("diffusion", 3.0), ("mkl", 1.0)):
+            for seed in (0, 1):
+                samples = 40 if method == "diffusion" else 0
+                rows = [row_of(i, gain + seed * (method == "diffusion"), samples=samples) for i in range(8)]
+                overrides = (f"method={method}", f"dataset={dataset}", f"seed={seed}")
+                made = run_of(folder / f"{dataset}{method}{seed}", rows, overrides, pictures=False)
+                record = json.loads((made / "run.json").read_text())
+                record["choices"] = {"method": method, "dataset": dataset, "structure": "['sobel', 'anchor']"}
+                record["config"] |= {"seed": seed, "dataset": {"root": dataset}}
+                record["config"]["method"] = {"_target_": f"x.{method}", "policy": {"seed": seed, "tries": 2}}
+                results.write_json(made / "run.json", record)
+    return folder

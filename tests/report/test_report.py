@@ -13,8 +13,7 @@ from diffharmon.metrics.clip import ClipScores
 from diffharmon.report.command import main
 from diffharmon.report.content import make_content
 from diffharmon.report.gallery import pictures_of
-from diffharmon.report.plots import linear
-from diffharmon.report.published import read_published
+from diffharmon.report.plots import linear, row_height, wrapped
 from diffharmon.report.runs import collect, find_run
 
 HEADER = "method,year,venue,category,subset,resolution,psnr,mse,fmse,ssim,source\n"
@@ -225,27 +224,6 @@ def test_published_lines_stand_beside_ours_of_the_same_subset_and_resolution_onl
     assert methods.index("| **structure=paper**") < methods.index("| NetC")
 
 
-def test_published_results_of_the_shared_table_are_read(shared):
-    lines = read_published(shared / "benchmark" / "reference_results.csv")
-    assert len(lines) == 266
-    composite = next(line for line in lines if line.method.startswith("input composite") and line.subset == "HCOCO")
-    assert composite.numbers["psnr"] == 33.94
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b\n1,2\n", "column method, subset, .* is missing"),
-        (HEADER + "NetA,2021,CVPR,supervised,All,256x256,high,,,,x\n", "line 2: .*'high'"),
-    ],
-)
-def test_a_published_table_that_cannot_be_used_is_refused(tmp_path, text, message):
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_published(path)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "no run in it"), ("garbage\n", "something else than rows"), ('{"a": 1}\n', "something else than rows")],
@@ -319,3 +297,11 @@ def test_axes_cover_the_values_with_round_ticks():
     assert [text for _, text in axis.ticks()][:3] == ["7.5", "10.0", "12.5"]
     assert linear([5.0, 5.0], 0, 100).at(5.0) == pytest.approx(0)
     assert len(linear([0.0], 0, 1).ticks()) >= 2
+
+
+def test_a_long_name_is_broken_into_lines_and_not_cut():
+    name = "study: structure=[cross_attention,self_attention] method.policy.iterations=12 dataset=iharmony4"
+    lines = wrapped(name)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    assert max(map(len, lines)) <= 38
+    assert row_height(["short", name], 24) >= 15 * len(lines)

@@ -57,8 +57,8 @@ def test_pairs_with_an_infinite_value_are_left_out():
 def test_significance_is_exact_for_few_pairs_of_one_sign():
     # Of all 2^n sign patterns only two are as extreme as "all positive".
     assert significance([0.5, 1.0, 2.0, 3.5, 4.0, 7.0]) == pytest.approx(2 / 2**6)
-    assert significance([0.0, 0.0]) == 1.0
-    assert math.isnan(significance([1.0]))
+    assert significance([0.0] * 6) == 1.0
+    assert math.isnan(significance([1.0, 2.0, 3.0, 4.0, 5.0])), "five pairs cannot reach 0.05"
 
 
 def test_holm_agrees_with_a_worked_example_and_ignores_nan():

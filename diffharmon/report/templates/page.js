@@ -5,9 +5,11 @@ for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   [...table.tHead.rows[0].cells].forEach((heading, place) => {
     heading.tabIndex = 0;
+    heading.title = "sort by this column";
+    heading.setAttribute("aria-sort", "none");
     const sort = () => {
       const down = heading.getAttribute("aria-sort") === "ascending";
-      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      for (const other of table.tHead.rows[0].cells) other.setAttribute("aria-sort", "none");
       heading.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = (row) => row.cells[place].dataset.value ?? row.cells[place].textContent.trim();
       const isNumber = [...body.rows].some((row) => row.cells[place].dataset.value !== undefined);
@@ -59,10 +61,9 @@ function slider(card, show) {
 function facts(card) {
   const name = make("div", { className: "name" }, make("span", { textContent: card.name }));
   if (card.gain !== null) {
-    const sign = card.gain > 0 ? "+" : "";
-    name.append(make("span", {
-      className: `gain ${card.gain < 0 ? "down" : "up"}`, textContent: `${sign}${fixed(card.gain)} ${card.metric}`,
-    }));
+    const shown = Number(fixed(card.gain)) || 0; // As it is read: a gain of 0.001 is no gain.
+    const kind = shown > 0 ? "gain up" : shown < 0 ? "gain down" : "gain";
+    name.append(make("span", { className: kind, textContent: `${shown > 0 ? "+" : ""}${fixed(shown)} ${card.metric}` }));
   }
   const parts = [card.run, card.source];
   if (card.value !== null && card.before !== null && card.before !== undefined) {

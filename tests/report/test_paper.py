@@ -1,0 +1,77 @@
+"""What a paper takes over: a compact table, macros, figures; compiled where LaTeX is installed."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from diffharmon.report.command import main
+from diffharmon.report.paper import letters
+
+PAPER = r"""\documentclass[twocolumn]{article}
+\usepackage[utf8]{inputenc}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\input{numbers}
+\begin{document}
+Ours reaches \dhDiffusionMiniPsnr{} dB on mini.
+\input{table}
+\includegraphics{gains.pdf}
+\includegraphics{compute.pdf}
+\clearpage
+\input{appendix}
+\end{document}
+"""
+
+
+@pytest.fixture
+def paper(seeds, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+    names = tmp_path / "names.yaml"
+    names.write_text("diffusion: Ours (50 % & more_)\nmkl: Monge-Kantorovich\n")
+    options = ["--rows", "method", "--columns", "dataset", "--names", str(names), "--gallery", "0"]
+    main([str(seeds), "--paper", *options, "--output", str(tmp_path / "out")])
+    return tmp_path / "out" / "paper"
+
+
+def test_the_table_marks_best_second_and_significance(paper):
+    text = (paper / "table.tex").read_text(encoding="utf-8")
+    lines = {line.split(" & ")[0]: line.split(" & ")[1:] for line in text.splitlines() if line.endswith(r"\\")}
+    assert list(lines)[2:] == ["unchanged composite", r"Ours (50 \% \& more\_)", "Monge-Kantorovich"]
+    ours, other = lines[r"Ours (50 \% \& more\_)"], lines["Monge-Kantorovich"]
+    assert ours[0] == r"\textbf{25.12}{\scriptsize$\pm$0.71}$^{*}$", "eight pairs, all better"
+    assert other[0] == r"\underline{22.62}{\scriptsize$\pm$0.00}$^{*}$"
+    assert lines["unchanged composite"][0] == "21.62"
+    assert r"\multicolumn{3}{c}{mini} & \multicolumn{3}{c}{own}" in text
+    assert "Holm-corrected" in text
+    assert "±" not in text
+
+
+def test_each_number_has_a_macro_of_its_own(paper):
+    text = (paper / "numbers.tex").read_text(encoding="utf-8")
+    names = re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{([^}]*)\}", text)
+    assert len(names) == len(dict(names)) == len(text.splitlines()) == 3 * 2 * 3
+    assert dict(names)["dhDiffusionMiniPsnr"] == "25.12"
+    assert letters("HAdobe5k") == "HAdobeFivek"
+    assert letters("structure=[sobel, anchor]") == "StructureSobelAnchor"
+
+
+def test_figures_are_pdf_and_svg_and_the_same_each_time(paper, seeds, tmp_path):
+    files = {path.name: path.read_bytes() for path in paper.iterdir()}
+    assert {"gains.pdf", "gains.svg", "compute.pdf", "compute.svg"} < set(files)
+    assert files["gains.pdf"].startswith(b"%PDF")
+    assert b"gain in PSNR [dB] over unchanged composite" in files["gains.svg"]
+    names = ["--names", str(tmp_path / "names.yaml")]
+    main([str(seeds), "--paper", "--rows", "method", "--columns", "dataset", *names, "--gallery", "0"])
+    assert {path.name: path.read_bytes() for path in (seeds / "paper").iterdir()} == files
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-recommended)")
+def test_a_paper_with_the_table_and_the_appendix_compiles(paper):
+    (paper / "paper.tex").write_text(PAPER, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=paper, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (paper / "paper.pdf").read_bytes().startswith(b"%PDF")
