@@ -5,7 +5,7 @@ from PIL import Image
 from pillow_lut import load_cube_file
 
 from diffharmon.errors import InputError
-from diffharmon.lut import Lut, fit, interpolate
+from diffharmon.images.lut import Lut, fit, interpolate
 
 
 def image(seed=0, size=(60, 80)):
