@@ -19,7 +19,7 @@ WORDS = {"object": "cup", "foreground": "dim cool", "background": "bright warm"}
 
 @pytest.fixture(scope="module")
 def harmonizer():
-    return Harmonizer(backbone="tiny", backbone__steps=4)
+    return Harmonizer(backbone="tiny", sampler__steps=4)
 
 
 @pytest.fixture(scope="module")
