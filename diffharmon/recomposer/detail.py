@@ -1,7 +1,7 @@
 """Carrying the change of light, not the pixels, from the backbone's canvas to the photo at full size."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from diffharmon.condition.light import named_change
@@ -19,7 +19,7 @@ from diffharmon.types import Composite, Edited
 _CLIPPED = 4 / 255  # so close to black or white, a value may be cut off and says little about the change
 _CLIPPED_WEIGHT = 0.05
 _GLOBAL_RIDGE = 3e-4
-_ROWS = 128  # rows of the photo worked on at a time, which bounds the memory
+_ROWS = 32  # rows worked on at a time: of a 24-megapixel photo they fit a core's cache
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,11 @@ class Detail:
         self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited
     ) -> Float[Tensor, "3 h w"]:
         """Return ``current`` with its foreground changed as the edit changed it, the background as the composite's."""
-        mask = composite.mask.to(current)
         source, target = _array(edited.source), _array(edited.edited)
-        small = F.interpolate(mask[None].float(), source.shape[:2], mode="area")[0, 0]
+        small = F.interpolate(composite.mask.to(current)[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())
         strength = self.strength * (_distance(change, edited, small) if self.calibrate else 1)
-        result = composite.image.to(current, copy=True)
-        for rows in _bands(mask[0]):
-            here, cover = current[:, rows], mask[:, rows]
-            added = _evaluate(change, here, current.shape[-2], rows)
-            changed = (here + strength * cover * added).clamp(0, 1)
-            result[:, rows] = torch.where(cover > 0, changed, result[:, rows])
-        return result
+        return _apply(_planes(change, strength, current), composite, current)
 
     def _fit(
         self, source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"], weight: Float[np.ndarray, "y x"]
@@ -115,7 +108,7 @@ def _distance(change: _Change, edited: Edited, mask: Float[Tensor, "y x"]) -> fl
         return 1.0
     image = edited.source_image.to(mask)
     wanted = named_change(image, edited.description.foreground, edited.description.background)
-    added = _evaluate(change, image, image.shape[-2], slice(0, image.shape[-2]))
+    added = _evaluate(change, image)
     square = (mask * added.square()).sum()
     return float(((mask * wanted * added).sum() / square.clamp_min(1e-9)).clamp(0, 2))
 
@@ -159,38 +152,100 @@ def _trust(source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"
     return np.clip(margin / _CLIPPED, _CLIPPED_WEIGHT, 1)
 
 
-def _bands(mask: Float[Tensor, "h w"]) -> list[slice]:
-    """Bands of rows that cover the mask."""
-    rows = (mask > 0).any(1).nonzero()
-    if not len(rows):
-        return []
-    first, last = int(rows[0]), int(rows[-1]) + 1
-    return [slice(start, min(start + _ROWS, last)) for start in range(first, last, _ROWS)]
+def _evaluate(change: _Change, image: Float[Tensor, "3 y x"]) -> Float[Tensor, "3 y x"]:
+    """Evaluate the change on an image of the size it was fitted at."""
+    planes = _planes(change, 1.0, image)
+    maps = planes.maps.expand(-1, -1, *image.shape[-2:])
+    return (maps[:, :3] * image).sum(1) + maps[:, 3] + torch.tensordot(planes.square, image**2, 1)
 
 
-def _evaluate(change: _Change, image: Float[Tensor, "3 v w"], height: int, rows: slice) -> Float[Tensor, "3 v w"]:
-    """Evaluate the change on some rows of a photo of ``height`` rows."""
-    curve, shift = (torch.from_numpy(values).float().to(image) for values in (change.curve, change.shift))
-    added = torch.tensordot(curve, torch.cat((image, image**2)), 1) + shift[:, None, None]
-    if change.gain is None or change.offset is None:
-        return added
-    maps = (
-        torch.from_numpy(np.concatenate((change.gain, change.offset[..., None]), axis=-1)).float().permute(2, 3, 0, 1)
-    )
-    for channel, planes in enumerate(_enlarge_rows(maps.to(image), height, rows, image.shape[-1])):
-        added[channel] += (planes[:3] * image).sum(0) + planes[3]
-    return added
+@dataclass(frozen=True)
+class _Planes:
+    """A change ready for full-size photos, its strength multiplied in.
+
+    The global curve's linear part is folded into the low-resolution maps, since bilinear interpolation leaves a
+    constant as it is; only the squares stay apart.
+
+    Attributes:
+        maps: For each output channel the factors of red, green, blue and the offset; 1 x 1 without a local part.
+        square: Factors of the squared colours.
+    """
+
+    maps: Float[Tensor, "3 4 y x"]
+    square: Float[Tensor, "3 3"]
 
 
-def _enlarge_rows(maps: Float[Tensor, "b c y x"], height: int, rows: slice, width: int) -> Float[Tensor, "b c v w"]:
-    """Rows of ``maps`` as bilinear interpolation to ``height`` x ``width`` (pixel centres aligned) would give them."""
-    sources = maps.shape[2]
-    place = (torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * (sources / height) - 0.5
+def _planes(change: _Change, strength: float, like: Tensor) -> _Planes:
+    """Fold the parts of a change into maps on the device and in the precision of ``like``."""
+    affine = np.concatenate((change.curve[:, :3], change.shift[:, None]), axis=1)[..., None, None]
+    if change.gain is not None and change.offset is not None:
+        local = np.concatenate((change.gain, change.offset[..., None]), axis=-1)
+        affine = affine + local.transpose(2, 3, 0, 1)
+    maps, square = (torch.from_numpy(strength * values).float().to(like) for values in (affine, change.curve[:, 3:]))
+    return _Planes(maps, square)
+
+
+def _apply(planes: _Planes, composite: Composite, current: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """Add the change to the foreground of ``current``, a few rows at a time and no wider than the mask.
+
+    Rows between the same two rows of the maps go together, so that these are enlarged once and only blended per row.
+    """
+    mask = composite.mask.to(current)
+    result = composite.image.to(current, copy=True)
+    height, width = current.shape[-2:]
+    inside = mask[0] > 0
+    rows, columns = _extent(inside.any(1)), _extent(inside.any(0))
+    above, below, down = _between(planes.maps.shape[2], height, rows, current)
+    across = _between(planes.maps.shape[3], width, columns, current)
+    start = rows.start
+    for count in _runs(above, _ROWS):
+        offset, stop = start - rows.start, start + count
+        here, cover = current[:, start:stop, columns], mask[0, start:stop, columns]
+        top, bottom = (_widen(planes.maps[:, :, int(edge[offset])], across)[:, :, None] for edge in (above, below))
+        share = down[offset : offset + count, None]
+        added = torch.tensordot(planes.square, here.square(), 1)
+        for channel in range(3):
+            for source in range(3):
+                factor = torch.lerp(top[channel, source], bottom[channel, source], share)
+                added[channel].addcmul_(factor, here[source])
+            added[channel] += torch.lerp(top[channel, 3], bottom[channel, 3], share)
+        changed = torch.addcmul(here, cover, added).clamp_(0, 1)
+        target = result[:, start:stop, columns]
+        target.copy_(torch.where(inside[start:stop, columns], changed, target))
+        start = stop
+    return result
+
+
+def _runs(values: Int[Tensor, " n"], longest: int) -> Iterator[int]:
+    """Yield the lengths of the runs of equal values, none longer than ``longest``."""
+    for length in torch.unique_consecutive(values, return_counts=True)[1].tolist():
+        yield from [longest] * (length // longest)
+        if length % longest:
+            yield length % longest
+
+
+def _extent(flags: Bool[Tensor, " n"]) -> slice:
+    """Return the smallest slice that holds all true values, empty where there is none."""
+    places = flags.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
+def _widen(
+    rows: Float[Tensor, "3 4 x"], across: tuple[Int[Tensor, " u"], Int[Tensor, " u"], Float[Tensor, " u"]]
+) -> Float[Tensor, "3 4 u"]:
+    """Interpolate along the last axis between the cells that ``_between`` found."""
+    left, right, share = across
+    return torch.lerp(rows[..., left], rows[..., right], share)
+
+
+def _between(
+    sources: int, size: int, part: slice, like: Tensor
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return for each place in ``part`` of ``size`` the two of ``sources`` cells it lies between, and how far along.
+
+    The places are those of bilinear interpolation with pixel centres aligned (``align_corners=False``).
+    """
+    place = (torch.arange(part.start, part.stop, device=like.device) + 0.5) * (sources / size) - 0.5
     place = place.clamp(0, sources - 1)
-    lower = place.long()
-    upper = (lower + 1).clamp(max=sources - 1)
-    share = (place - lower).to(maps)[:, None]
-    first, last = int(lower[0]), int(upper[-1])
-    lower, upper = lower - first, upper - first
-    wide = F.interpolate(maps[:, :, first : last + 1], (last + 1 - first, width), mode="bilinear", align_corners=False)
-    return wide[:, :, lower] * (1 - share) + wide[:, :, upper] * share
+    before = place.long()
+    return before, (before + 1).clamp(max=sources - 1), (place - before).to(like)
