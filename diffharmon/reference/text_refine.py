@@ -35,7 +35,8 @@ class ReferenceTextRefine(TextRefine):
             return
         schedule = task.inversion.trajectory.schedule
         steps = len(schedule.timesteps)
-        latent = task.inversion.trajectory.latents[:1]
+        # Not `latents[:1]`: the strides of the batch decide over the memory format, and so over the rounding.
+        latent = task.inversion.trajectory.latents[0, None]
         for step in range(steps):
             yield latent
             with torch.no_grad():
