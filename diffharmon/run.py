@@ -1,6 +1,7 @@
 """The ``diffharmon`` command: compose, validate, build, harmonize, say what came out."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -245,6 +246,7 @@ def job(config: DictConfig) -> float | None:
 
     if wants_full_errors():
         logging.getLogger("diffharmon").setLevel(logging.DEBUG)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it logs while it is imported
     folder = Path(HydraConfig.get().runtime.output_dir)
     log.info("loading libraries and models; results go to %s", folder)
     try:
