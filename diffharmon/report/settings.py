@@ -11,7 +11,7 @@ from yaml import YAMLError
 
 from diffharmon.errors import InputError
 from diffharmon.report.runs import Run, study_of
-from diffharmon.results import NOT_HASHED
+from diffharmon.provenance.configuration import NOT_HASHED
 
 LABEL = "run"
 SUBSET = "subset"
