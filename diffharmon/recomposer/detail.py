@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.condition.change import change_image
 from diffharmon.condition.light import named_change
 from diffharmon.types import Composite, Edited
 
@@ -47,6 +48,9 @@ class Detail:
         strength: 1 applies the change as the model says, 0 leaves the photo as it is, up to 2 exaggerates.
         calibrate: Scale the change, between 0 and 2, so that over the foreground it comes nearest to what the words say
             (`diffharmon.condition.light`), for a small model whose edits go the right way but not the right distance.
+        read_share: Where the describer gave its change of light in numbers, this share of the result is that change
+            itself and the rest is the edit's: words leave a part of it out, and a small model does not follow all of
+            them.
         locality: Share of the local remainder: 0 is one map for the whole foreground, 1 follows the model's shading.
         radius: Half the side of the local window, as a fraction of the canvas's side (of a square of the same area).
         epsilon: Ridge of the local fit, in squared units of [0, 1]; larger follows the model's texture less.
@@ -56,19 +60,22 @@ class Detail:
         self,
         strength: float = 1.0,
         calibrate: bool = False,
+        read_share: float = 0.5,
         locality: float = 0.5,
         radius: float = 0.1,
         epsilon: float = 0.01,
     ) -> None:
         if not 0 <= strength <= 2:
             raise ValueError(f"strength must be in [0, 2], got {strength}")
+        if not 0 <= read_share <= 1:
+            raise ValueError(f"read_share must be in [0, 1], got {read_share}")
         if not 0 <= locality <= 1:
             raise ValueError(f"locality must be in [0, 1], got {locality}")
         if not 0 < radius <= 1:
             raise ValueError(f"radius must be in (0, 1], got {radius}")
         if epsilon <= 0:
             raise ValueError(f"epsilon must be positive, got {epsilon}")
-        self.strength, self.calibrate = strength, calibrate
+        self.strength, self.calibrate, self.read_share = strength, calibrate, read_share
         self.locality, self.radius, self.epsilon = locality, radius, epsilon
 
     def recompose(
@@ -80,11 +87,15 @@ class Detail:
         small = F.interpolate(mask[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())
         strength = self.strength * (_distance(change, edited, small) if self.calibrate else 1)
+        read = edited.description.change if edited.description is not None else None
         result = composite.image.to(current, copy=True)
         for rows in _bands(mask[0]):
             here, cover = current[:, rows], mask[:, rows]
-            added = _evaluate(change, here, current.shape[-2], rows)
-            changed = (here + strength * cover * added).clamp(0, 1)
+            added = strength * _evaluate(change, here, current.shape[-2], rows)
+            if read is not None and self.read_share > 0:
+                wanted = self.strength * (change_image(read, here, cover) - here)
+                added = torch.lerp(added, wanted, self.read_share)
+            changed = (here + cover * added).clamp(0, 1)
             result[:, rows] = torch.where(cover > 0, changed, result[:, rows])
         return result
 
@@ -116,11 +127,17 @@ class Detail:
 
 
 def _distance(change: _Change, edited: Edited, mask: Float[Tensor, "y x"]) -> float:
-    """Return the factor that brings a change nearest to what the description's words name, in least squares."""
+    """Return the factor that brings a change nearest to what the description's words name, in least squares.
+
+    Where the description knows its change of light in numbers, those count: words leave something out.
+    """
     if edited.description is None:
         return 1.0
     image = edited.source_image.to(mask)
-    wanted = named_change(image, edited.description.foreground, edited.description.background)
+    if edited.description.change is not None:
+        wanted = change_image(edited.description.change, image, mask[None]) - image
+    else:
+        wanted = named_change(image, edited.description.foreground_weighted, edited.description.background_weighted)
     added = _evaluate(change, image, image.shape[-2], slice(0, image.shape[-2]))
     square = (mask * added.square()).sum()
     return float(((mask * wanted * added).sum() / square.clamp_min(1e-9)).clamp(0, 2))
