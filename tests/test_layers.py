@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
 KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger", "sampler"}
 BASE = {"types", "errors", "files", "columns", "protocols", "images", "guidance", "condition", "loading", "clip_model"}
+BASE |= {"word_weights"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
@@ -24,6 +25,8 @@ ALLOWED = {
     "attention": {"errors", "types"},
     "guidance": {"types", "protocols"},
     "cost": {"types"},
+    "word_weights": {"types", "protocols", "condition"},
+    "reader": BASE,
     "loading": {"errors", "files"},
     "clip_model": {"loading", "images", "files"},
     "metrics": {"errors", "columns", "protocols", "images", "types", "clip_model"},
@@ -37,9 +40,10 @@ ALLOWED = {
     "sweep": {"errors", "files", "results"},
     **dict.fromkeys(KINDS, BASE),
     "backbone": BASE | {"attention"},
+    "describer": BASE | {"reader"},
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": {"columns", "command", "errors", "results"},
-    "method": BASE | KINDS | {"cost", "finite"},
+    "method": BASE | KINDS | {"cost", "finite", "reader"},
     "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels", "finite", "provenance", "interrupts"},

@@ -1,59 +1,27 @@
-"""A change of light as seven numbers in CIELAB, with how uncertain it is."""
-
-from dataclasses import dataclass, replace
+"""Applying a change of light to colours and images."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.condition.cielab import lab_to_rgb, rgb_to_lab
+from diffharmon.types.light import LightChange
 
 _CHUNK = 1 << 19  # colours worked on at a time, which bounds the memory
 
 
-@dataclass(frozen=True)
-class LightChange:
-    """One affine map per CIELAB channel: a colour's distance from ``centre`` is stretched, then all is shifted.
+def change_colours(change: LightChange, colours: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Map sRGB colours in [0, 1]; what leaves the gamut is clipped."""
+    centre, shift, factor = (value.to(colours) for value in (change.centre, change.shift, change.log_spread.exp()))
+    parts = [lab_to_rgb((rgb_to_lab(part) - centre) * factor + centre + shift) for part in colours.split(_CHUNK)]
+    return torch.cat(parts)
 
-    Attributes:
-        centre: Mean colour of the foreground, CIELAB.
-        shift: What is added to the mean.
-        log_spread: Natural logarithm of the factor on the distance from the mean.
-        deviation: Standard deviation of the six numbers above as the reader predicts it; zero where they are known.
-    """
 
-    centre: Float[Tensor, "3"]
-    shift: Float[Tensor, "3"]
-    log_spread: Float[Tensor, "3"]
-    deviation: Float[Tensor, "6"]
-
-    @classmethod
-    def none(cls) -> "LightChange":
-        """Return the change that leaves every colour as it is."""
-        zero = torch.zeros(3)
-        return cls(zero, zero, zero, torch.zeros(6))
-
-    def scaled(self, strength: float) -> "LightChange":
-        """Return the change taken ``strength`` of the way: 0 is none, 1 all of it."""
-        return replace(self, shift=strength * self.shift, log_spread=strength * self.log_spread)
-
-    def blend(self, other: "LightChange", share: float) -> "LightChange":
-        """Return a change between this one and another of the same foreground; share 1 is the other."""
-        return replace(
-            self,
-            shift=torch.lerp(self.shift, other.shift, share),
-            log_spread=torch.lerp(self.log_spread, other.log_spread, share),
-        )
-
-    def colours(self, colours: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """Map sRGB colours in [0, 1]; what leaves the gamut is clipped."""
-        centre, shift, factor = (value.to(colours) for value in (self.centre, self.shift, self.log_spread.exp()))
-        parts = [lab_to_rgb((rgb_to_lab(part) - centre) * factor + centre + shift) for part in colours.split(_CHUNK)]
-        return torch.cat(parts)
-
-    def image(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "3 h w"]:
-        """Map the colours of an RGB image in [0, 1] wherever the mask is above zero; elsewhere it stays as it is."""
-        inside = mask[0] > 0
-        result = image.clone()
-        result[:, inside] = self.colours(image[:, inside].T).T
-        return result
+def change_image(
+    change: LightChange, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"]
+) -> Float[Tensor, "3 h w"]:
+    """Map the colours of an RGB image in [0, 1] wherever the mask is above zero; elsewhere it stays as it is."""
+    inside = mask[0] > 0
+    result = image.clone()
+    result[:, inside] = change_colours(change, image[:, inside].T).T
+    return result

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.condition import grades
-from diffharmon.condition.change import LightChange
+from diffharmon.condition.change import change_colours
 from diffharmon.condition.light import card_maps, map_features, neutral_word
 from diffharmon.condition.vocabulary import VOCABULARY
+from diffharmon.types.light import LightChange
 
 WORDS: tuple[str, ...] = tuple(word for words in VOCABULARY.values() for word in words)
 _STARTS = (0.2, 0.5, 1.0)  # weights that a new word is tried with
@@ -55,7 +56,7 @@ def put_into_words(change: LightChange, colours: Float[Tensor, "n 3"], words: in
     """
     if words < 1 or not len(colours):
         raise ValueError(f"expected at least one word a side and one colour, got {words} and {len(colours)}")
-    search = _Search(colours, change.colours(colours) - colours)
+    search = _Search(colours, change_colours(change, colours) - colours)
     whole = search.target.square().mean()
     best, weights = whole, torch.zeros(2, len(WORDS))
     for _ in range(2 * words):

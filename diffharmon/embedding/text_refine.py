@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffharmon.protocols import Backbone
 from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
+from diffharmon.word_weights import weighted_vectors
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ class TextRefine:
         background = spans.background_positions
         with torch.no_grad():
             return Words(
-                backbone.input_embeddings(description.foreground_prompt, spans.foreground_positions),
-                backbone.input_embeddings(description.background_prompt, background),
+                weighted_vectors(backbone, description, "foreground", spans.foreground),
+                weighted_vectors(backbone, description, "background", spans.background),
                 self.initial_weights(len(background)).to(backbone.device),
             )
 

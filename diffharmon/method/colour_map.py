@@ -2,6 +2,7 @@
 
 import time
 
+from diffharmon.condition.change import change_image
 from diffharmon.errors import InputError
 from diffharmon.method.baseline import keep_background, outcome
 from diffharmon.reader.reading import WEIGHTS, LightReader
@@ -21,7 +22,7 @@ class ColourMap:
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(self, weights: str = WEIGHTS, near: float = 0.0, strength: float = 1.0) -> None:
+    def __init__(self, weights: str = WEIGHTS, near: float = 0.25, strength: float = 1.0) -> None:
         if not 0 <= strength <= 2:
             raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
         self.reader = LightReader(weights, near)
@@ -35,5 +36,5 @@ class ColourMap:
         """
         start = time.perf_counter()
         change = self.reader.read(composite).change.scaled(self.strength)
-        image = keep_background(composite, change.image(composite.image, composite.mask))
+        image = keep_background(composite, change_image(change, composite.image, composite.mask))
         return outcome(image, 0, {"transfer": Cost(time.perf_counter() - start)})

@@ -41,6 +41,7 @@ from diffharmon.types import (
     Watcher,
     ignore,
 )
+from diffharmon.word_weights import weighted_edits
 
 SAME_WORDS = "the same words describe foreground and background: nothing to change"
 
@@ -170,8 +171,7 @@ class Diffusion(nn.Module):
         with watch.stage("describe"):
             description = self.describer.describe(composite, previous)
         if self.words is not None:
-            foreground, background = description.foreground[: self.words], description.background[: self.words]
-            description = replace(description, foreground=foreground, background=background)
+            description = description.first(self.words)
         check_description(description)
         return description
 
@@ -235,9 +235,10 @@ class Diffusion(nn.Module):
     def condition(self, description: Description) -> Conditioning:
         """Embed both prompts and the empty one, the same for every step."""
         prompts = [description.foreground_prompt, description.background_prompt, ""]
+        edits = (*weighted_edits(self.backbone, description), None)
         steps = len(self.sampler.schedule(self.backbone).timesteps)
         foreground, background, unconditional = (
-            text.expand(steps, -1, -1) for text in self.backbone.embed(prompts)[:, None]
+            text.expand(steps, -1, -1) for text in self.backbone.embed(prompts, edits)[:, None]
         )
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
@@ -286,8 +287,8 @@ class Diffusion(nn.Module):
 
 
 def changes(description: Description) -> bool:
-    """Check that the two prompts differ: with equal ones there is no condition to replace."""
-    return description.foreground_prompt != description.background_prompt
+    """Check that the two sides differ in words or weights: else there is no condition to replace."""
+    return description.foreground_weighted != description.background_weighted
 
 
 def check_description(description: Description) -> None:

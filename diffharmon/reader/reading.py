@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.condition.change import LightChange
 from diffharmon.errors import InputError
 from diffharmon.files import ASSETS
 from diffharmon.images import MASK_THRESHOLD
@@ -19,6 +18,7 @@ from diffharmon.reader import statistics
 from diffharmon.reader.network import ReaderNetwork
 from diffharmon.reader.regions import regions
 from diffharmon.types import Composite
+from diffharmon.types.light import LightChange
 
 WEIGHTS = str(ASSETS / "reader")
 HELP = (

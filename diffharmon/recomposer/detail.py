@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import cv2
@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from diffharmon.condition.change import change_image
 from diffharmon.condition.light import named_change
 from diffharmon.types import Composite, Edited
 
@@ -49,6 +50,9 @@ class Detail:
         strength: 1 applies the change as the model says, 0 leaves the photo as it is, up to 2 exaggerates.
         calibrate: Scale the change, between 0 and 2, so that over the foreground it comes nearest to what the words say
             (`diffharmon.condition.light`), for a small model whose edits go the right way but not the right distance.
+        read_share: Where the describer gave its change of light in numbers, this share of the result is that change
+            itself and the rest is the edit's: words leave a part of it out, and a small model does not follow all of
+            them.
         locality: Share of the local remainder: 0 is one map for the whole foreground, 1 follows the model's shading.
         radius: Half the side of the local window, as a fraction of the canvas's side (of a square of the same area).
         epsilon: Ridge of the local fit, in squared units of [0, 1]; larger follows the model's texture less.
@@ -58,11 +62,12 @@ class Detail:
         self,
         strength: Annotated[float, Ge(0), Le(2)] = 1.0,
         calibrate: bool = False,
+        read_share: Annotated[float, Ge(0), Le(1)] = 0.5,
         locality: Annotated[float, Ge(0), Le(1)] = 0.5,
         radius: Annotated[float, Gt(0), Le(1)] = 0.1,
         epsilon: Annotated[float, Gt(0)] = 0.01,
     ) -> None:
-        self.strength, self.calibrate = strength, calibrate
+        self.strength, self.calibrate, self.read_share = strength, calibrate, read_share
         self.locality, self.radius, self.epsilon = locality, radius, epsilon
 
     def recompose(
@@ -73,17 +78,23 @@ class Detail:
         small = F.interpolate(composite.mask.to(current)[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())
         strength = self.strength * (_distance(change, edited, small) if self.calibrate else 1)
-        return _apply(_planes(change, strength, current), composite, current)
+        read = edited.description.change if edited.description is not None else None
+        share = self.read_share if read is not None else 0.0
+        planes = _planes(change, strength * (1 - share), current)
+        if read is not None and share > 0:
+            image = edited.source_image
+            wanted = change_image(read, image, (small[None] > 0).to(image))
+            curve = _fit_curve(_array(image), _array(wanted), small.cpu().double().numpy())
+            planes = planes + _planes(curve, self.strength * share, current)
+        return _apply(planes, composite, current)
 
     def _fit(
         self, source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"], weight: Float[np.ndarray, "y x"]
     ) -> _Change:
         difference = target - source
-        features = np.concatenate((source, source**2), axis=-1)
-        curve, shift = _regress(features, difference, weight, _whole, _GLOBAL_RIDGE)
-        curve, shift = curve[0, 0], shift[0, 0]
+        whole = _fit_curve(source, target, weight)
         if self.locality == 0:
-            return _Change(curve, shift)
+            return whole
         side = 2 * max(1, round(self.radius * math.sqrt(weight.size))) + 1
 
         def window(values: np.ndarray) -> np.ndarray:
@@ -93,21 +104,36 @@ class Detail:
             ]
             return np.stack(blurred, axis=-1).reshape(values.shape)
 
-        remainder = difference - features @ curve.T - shift
+        remainder = difference - np.concatenate((source, source**2), axis=-1) @ whole.curve.T - whole.shift
         gain, offset = _regress(source, remainder, weight, window, self.epsilon)
         # The guided filter's second mean: each pixel averages the maps of all windows it lies in, by their foreground.
         coverage = window(weight)[..., None]
         total = np.maximum(window(coverage), 1e-12)
         gain, offset = window(gain * coverage[..., None]) / total[..., None], window(offset * coverage) / total
-        return _Change(curve, shift, self.locality * gain, self.locality * offset)
+        return replace(whole, gain=self.locality * gain, offset=self.locality * offset)
+
+
+def _fit_curve(
+    source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"], weight: Float[np.ndarray, "y x"]
+) -> _Change:
+    """Fit one quadratic map for the whole foreground."""
+    features = np.concatenate((source, source**2), axis=-1)
+    curve, shift = _regress(features, target - source, weight, _whole, _GLOBAL_RIDGE)
+    return _Change(curve[0, 0], shift[0, 0])
 
 
 def _distance(change: _Change, edited: Edited, mask: Float[Tensor, "y x"]) -> float:
-    """Return the factor that brings a change nearest to what the description's words name, in least squares."""
+    """Return the factor that brings a change nearest to what the description's words name, in least squares.
+
+    Where the description knows its change of light in numbers, those count: words leave something out.
+    """
     if edited.description is None:
         return 1.0
     image = edited.source_image.to(mask)
-    wanted = named_change(image, edited.description.foreground, edited.description.background)
+    if edited.description.change is not None:
+        wanted = change_image(edited.description.change, image, mask[None]) - image
+    else:
+        wanted = named_change(image, edited.description.foreground_weighted, edited.description.background_weighted)
     added = _evaluate(change, image)
     square = (mask * added.square()).sum()
     return float(((mask * wanted * added).sum() / square.clamp_min(1e-9)).clamp(0, 2))
@@ -173,6 +199,10 @@ class _Planes:
 
     maps: Float[Tensor, "3 4 y x"]
     square: Float[Tensor, "3 3"]
+
+    def __add__(self, other: "_Planes") -> "_Planes":
+        """Apply both changes; maps of one cell hold everywhere."""
+        return _Planes(self.maps + other.maps, self.square + other.square)
 
 
 def _planes(change: _Change, strength: float, like: Tensor) -> _Planes:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from skimage.color import lab2rgb, rgb2lab
 
-from diffharmon.condition.change import LightChange
+from diffharmon.condition.change import change_colours, change_image
 from diffharmon.condition.cielab import lab_to_rgb, rgb_to_lab
 from diffharmon.condition.light import named_change
 from diffharmon.condition.wording import put_into_words
+from diffharmon.types.light import LightChange
 
 
 def colours(count: int = 48, seed: int = 0) -> torch.Tensor:
@@ -32,15 +33,15 @@ def test_cielab_agrees_with_scikit_image_both_ways():
 
 
 def test_no_change_is_no_change():
-    torch.testing.assert_close(LightChange.none().colours(colours()), colours(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(change_colours(LightChange.none(), colours()), colours(), atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        change((9.0, 3, -5), (0.3, 0.1, 0)).scaled(0.0).colours(colours()), colours(), atol=1e-5, rtol=0
+        change_colours(change((9.0, 3, -5), (0.3, 0.1, 0)).scaled(0.0), colours()), colours(), atol=1e-5, rtol=0
     )
 
 
 def test_a_change_moves_mean_and_spread_in_cielab_by_what_it_says():
     before = rgb_to_lab(colours())
-    after = rgb_to_lab(change((6.0, -2, 3), (-0.4, 0.2, -0.1)).colours(colours()))
+    after = rgb_to_lab(change_colours(change((6.0, -2, 3), (-0.4, 0.2, -0.1)), colours()))
     torch.testing.assert_close(after.mean(0) - before.mean(0), torch.tensor([6.0, -2, 3]), atol=0.1, rtol=0)
     factors = torch.tensor([-0.4, 0.2, -0.1]).exp()
     torch.testing.assert_close(after.std(0) / before.std(0), factors, atol=0.02, rtol=0)
@@ -50,7 +51,7 @@ def test_an_image_changes_under_its_mask_alone():
     image = torch.rand(3, 12, 10, generator=torch.Generator().manual_seed(2))
     mask = torch.zeros(1, 12, 10)
     mask[:, 3:7, 2:8] = 0.3
-    mapped = change((10.0, 0, 0)).image(image, mask)
+    mapped = change_image(change((10.0, 0, 0)), image, mask)
     outside = (mask == 0).expand_as(image)
     assert torch.equal(mapped[outside], image[outside])
     assert (mapped[~outside] != image[~outside]).float().mean() > 0.9
@@ -72,7 +73,7 @@ def test_the_words_of_a_change_name_most_of_it(shift, spread):
     assert len(found.background) <= 4
     assert all(0 < weight <= 1 for side in (found.foreground, found.background) for weight in side.values())
     named = named_change(colours().T[:, :, None], found.foreground, found.background)[:, :, 0].T
-    missed = (named - (wanted.colours(colours()) - colours())).square().mean().sqrt().item()
+    missed = (named - (change_colours(wanted, colours()) - colours())).square().mean().sqrt().item()
     assert missed == pytest.approx(found.residual, abs=1e-4)
     assert missed < 0.6 * found.size
 

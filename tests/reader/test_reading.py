@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffharmon.condition.change import LightChange
+from diffharmon.condition.change import change_colours
 from diffharmon.errors import InputError, ModelError
 from diffharmon.method.colour_map import ColourMap
 from diffharmon.reader import statistics
@@ -12,6 +12,7 @@ from diffharmon.reader.network import ReaderNetwork
 from diffharmon.reader.reading import LightReader, near_change, view
 from diffharmon.reader.regions import REGIONS, regions
 from diffharmon.types import Composite, ignore
+from diffharmon.types.light import LightChange
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_the_share_of_the_near_rule_lies_between_both(weights):
 def test_half_of_the_near_rule_halves_the_difference_of_means():
     image, mask = view(composite(), 64)
     measured = statistics.statistics(image, torch.from_numpy(regions(mask)))[None]
-    mapped = near_change(measured).colours(image[:, mask > 0.5].T)
+    mapped = change_colours(near_change(measured), image[:, mask > 0.5].T)
     again = image.clone()
     again[:, torch.from_numpy(mask > 0.5)] = mapped.T
     left = statistics.statistics(again, torch.from_numpy(regions(mask)))[None]
