@@ -24,7 +24,7 @@ from diffharmon.interrupts import Interrupted, StopRequest
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
-from diffharmon.sweep import record_status, reported
+from diffharmon.sweep import add_to_record, record_status, reported
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
@@ -105,6 +105,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
                 return {}
         rows = results.newest_rows(folder, names)
         means = results.means(rows)
+        add_to_record(folder, means=means)
         for logger in loggers:
             logger.summary(rows, means)
         missing = results.missing_rows(names, rows)

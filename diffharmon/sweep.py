@@ -113,10 +113,15 @@ def one_line(error: BaseException | Any) -> str:
 
 def record_status(folder: Path, status: str, error: str = "", **values: Any) -> None:
     """Add a job's status to its ``run.json``, which may not exist yet when it failed early."""
+    add_to_record(folder, status=status, error=error, **values)
+
+
+def add_to_record(folder: Path, **values: Any) -> None:
+    """Add values to a run's ``run.json``."""
     from diffharmon.results import write_json
 
     path = folder / "run.json"
-    write_json(path, {**read_record(path), "status": status, "error": error, **values})
+    write_json(path, {**read_record(path), **values})
 
 
 def read_record(path: Path) -> dict[str, Any]:
