@@ -64,9 +64,16 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     pending = [index for index in range(len(dataset)) if dataset.name(index) not in done]
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is said before a model loads.
-    record = {"config": resolved, "config_hash": digest, "versions": versions(), "seed": config.seed}
+    record = {
+        "config": resolved,
+        "config_hash": digest,
+        "versions": versions(),
+        "seed": config.seed,
+        "choices": choices(),
+    }
+    logged = {**resolved, "choices": record["choices"], "commit": record["versions"].get("commit", "")}
     first = getattr(rank_zero_only, "rank", 0) in (0, None)
-    with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
+    with open_loggers(config.logger if first else {}, folder, logged) as loggers:
         if pending:
             metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
             columns = [group.to_json() for group in metrics.groups]
@@ -86,6 +93,12 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         return means
 
 
+def choices() -> dict[str, Any]:
+    """Return what Hydra chose in each configuration group; empty where the run was not started by Hydra."""
+    found = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {name: choice for name, choice in found.items() if not name.startswith("hydra/")}
+
+
 @contextmanager
 def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, Any]) -> Iterator[list[Any]]:
     """Build every chosen logger and close all of them at the end, also when one of them fails.
@@ -93,15 +106,16 @@ def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, An
     Args:
         nodes: The loggers' settings by name.
         folder: The run's folder.
-        config: The run's resolved configuration.
+        config: The run's resolved configuration, with its group choices and commit.
     """
     from diffharmon.config import build
+    from diffharmon.sweep import one_line
 
     with ExitStack() as stack:
         loggers = []
         for node in nodes.values():
             logger = build(node, folder=folder, config=config)
-            stack.push(lambda kind, *_, logger=logger: logger.close(kind is not None))
+            stack.push(lambda _, error, __, logger=logger: logger.close(one_line(error) if error else ""))
             loggers.append(logger)
         yield loggers
 
