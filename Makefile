@@ -52,7 +52,7 @@ studies: $(STAMP) ## Rerun the studies of experiments/ on the built-in benchmark
 	for study in components baselines recomposers guidance; do \
 		$(BIN)/python experiments/study.py $$study runs/studies/$$study || exit 1; \
 	done
-	$(BIN)/python experiments/quirks/measure.py backbone.steps=20
+	$(BIN)/python experiments/quirks/measure.py sampler.steps=20
 
 clean: ## Remove the environment and what runs left behind.
 	rm -rf $(VENV) outputs multirun build dist *.egg-info

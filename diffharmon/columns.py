@@ -88,8 +88,8 @@ RUN = ColumnGroup(
         Column("score", "score", direction="higher", decimals=3),
         Column("iterations", "iterations", decimals=0, in_tables=False),
         Column("seconds", "seconds", "s", decimals=1, in_tables=False),
-        Column("unet_calls", "UNet calls", decimals=0, in_tables=False),
-        Column("unet_samples", "UNet evaluations", decimals=0, in_tables=False),
+        Column("network_calls", "network calls", decimals=0, in_tables=False),
+        Column("network_samples", "network evaluations", decimals=0, in_tables=False),
     ),
 )
 """The numbers that the runner itself adds to a row: the evaluator's score and what the image cost."""

@@ -1,5 +1,6 @@
 """How every command ends: an error that a user can fix is one clear line and exit code 2."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from diffharmon.errors import DiffharmonError
+from diffharmon.interrupts import Interrupted, handlers
 
 
 @contextmanager
@@ -19,16 +21,33 @@ def exit_codes(
 
     Args:
         errors: Further errors that are the user's to fix, besides ``DiffharmonError``.
-        interrupted: What to print after Ctrl-C, which exits with code 130.
+        interrupted: What to print after Ctrl-C and SIGTERM, which exit with codes 130 and 143.
         explain: Returns a clearer error for some of them.
+    """
+    with exit_codes_of_signals(interrupted):
+        try:
+            yield
+        except (DiffharmonError, *errors) as error:
+            stop(explain(error))
+
+
+@contextmanager
+def exit_codes_of_signals(interrupted: str) -> Iterator[None]:
+    """End with code 130 after Ctrl-C and 143 after SIGTERM, and one line.
+
+    Args:
+        interrupted: What is kept and how to go on.
     """
     try:
         yield
-    except (DiffharmonError, *errors) as error:
-        stop(explain(error))
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+        print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(130)
+    except Interrupted as error:
+        # A run that stopped after an image has said how to go on.
+        text = str(error) if "goes on" in str(error) else f"{error}; {interrupted}"
+        print(text, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
@@ -40,11 +59,14 @@ def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
 
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         os.environ["DIFFHARMON_FULL_ERROR"] = "1"
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
+        with exit_codes_of_signals(interrupted), handlers():
+            sys.argv[1:] = prepare_overrides(sys.argv[1:])
+            job()
         return
+    logging.raiseExceptions = False  # a full disk must not print a traceback for each line that cannot be logged
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
-    with exit_codes(HydraException, OmegaConfBaseException, interrupted=interrupted, explain=explain):
+    known = (HydraException, OmegaConfBaseException, OSError)
+    with exit_codes(*known, interrupted=interrupted, explain=explain), handlers():
         sys.argv[1:] = prepare_overrides(sys.argv[1:])
         job()
 
@@ -54,8 +76,15 @@ def wants_full_errors() -> bool:
     return os.environ.get("DIFFHARMON_FULL_ERROR") == "1"
 
 
+def describe_error(error: BaseException) -> str:
+    """Return an error's message; the operating system's errors with their file in plain words."""
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, DiffharmonError):
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    # Hydra leaves the message of some errors to their cause.
+    return str(error) or str(error.__cause__)
+
+
 def stop(error: Exception) -> NoReturn:
     """Print an error in one line and exit with code 2."""
-    # Hydra leaves the message of some errors to their cause.
-    print(f"error: {str(error) or error.__cause__}", file=sys.stderr)
+    print(f"error: {describe_error(error)}", file=sys.stderr)
     sys.exit(2)

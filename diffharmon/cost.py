@@ -1,8 +1,8 @@
-"""What each stage costs: seconds, calls of the UNet and samples in them."""
+"""What each stage costs: seconds, calls of the network and samples in them."""
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -14,13 +14,13 @@ class Meter(Watcher):
     """Adds up costs by stage name and passes events on; one meter measures one image.
 
     Args:
-        unet: The network whose calls are counted.
+        network: The network whose calls are counted.
         device: Where it runs; work still queued there is waited for, so that seconds belong to their stage.
         observe: Receives the events.
     """
 
-    def __init__(self, unet: nn.Module, device: torch.device, observe: Observer = ignore) -> None:
-        self.unet = unet
+    def __init__(self, network: nn.Module, device: torch.device, observe: Observer = ignore) -> None:
+        self.network = network
         self.device = device
         self.observe = observe
         self.costs: dict[str, Cost] = {}
@@ -37,10 +37,12 @@ class Meter(Watcher):
         def count(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
             calls.append(len(args[0]))
 
-        handle = self.unet.register_forward_pre_hook(count, with_kwargs=True)
+        handle = self.network.register_forward_pre_hook(count, with_kwargs=True)
         start = self.now()
+        outer = self.observe.stage(name) if isinstance(self.observe, Watcher) else nullcontext()
         try:
-            yield
+            with outer:
+                yield
         finally:
             handle.remove()
             cost = Cost(self.now() - start, len(calls), sum(calls))

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffharmon.command import run_hydra_job
-from diffharmon.errors import ConfigError, DescriberError, DiffharmonError
+from diffharmon.errors import DescriberError, DiffharmonError
 from diffharmon.files import write_text
 from diffharmon.protocols import Dataset, Describer
 from diffharmon.types import Attempt, Composite, Description, Score
@@ -85,12 +85,9 @@ def execute(config: DictConfig, folder: Path) -> dict[str, int]:
         ConfigError: a key or value does not fit.
         DescriberError: some images have no description; the others are written and stored.
     """
-    from diffharmon.config import build, validate
+    from diffharmon.config import DESCRIBE, build, validate
 
-    validate(config)
-    for name in ("workers", "descriptions"):
-        if not isinstance(config[name], int) or config[name] < 1:
-            raise ConfigError(f"{name}: expected a whole number of at least 1, got {config[name]!r}")
+    validate(config, DESCRIBE)
     dataset, describer = build(config.dataset), build(config.describer)
     finished: dict[str, Described] = {}
     stream = describe_all(dataset, describer, config.descriptions, config.workers)
@@ -140,7 +137,7 @@ def job(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command; see `diffharmon.command.run_hydra_job` for how it ends."""
-    run_hydra_job(job, "interrupted; finished descriptions are stored, the same command continues")
+    run_hydra_job(job, "finished descriptions are stored, the same command goes on")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ black foreground with a score. The checks stand where values pass from one stage
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffharmon.errors import DiffharmonError
-from diffharmon.types import Event, Observer, Outcome
+from diffharmon.types import Event, Observer, Outcome, Watcher
 
 OPTIMIZED = ("text", "null", "unconditional")
 
@@ -39,22 +40,9 @@ class FiniteGuard:
             raise NotFinite(f"{stage}: {bad} of {value.numel()} values are not finite; {self.advice(stage)}")
         return value
 
-    def watch(self, observe: Observer) -> Observer:
-        """Return an observer that checks every event's values, then passes the event on.
-
-        All latents, losses, gradients and embeddings of the sampling loops and optimizers go through their observer,
-        so this one check covers them at the step where they break.
-        """
-
-        def checked(event: Event) -> None:
-            values = {name: torch.as_tensor(value) for name, value in event.values.items()}
-            # One transfer from the device for all of them.
-            if values and not torch.stack([value.isfinite().all() for value in values.values()]).all():
-                for name, value in values.items():
-                    self.require(f"{event.stage}, step {event.step + 1} of {event.steps}, {name}", value)
-            observe(event)
-
-        return checked
+    def watch(self, observe: Observer) -> "CheckedEvents":
+        """Return a watcher that checks every event's values, then passes the event on."""
+        return CheckedEvents(self, observe)
 
     def advice(self, stage: str) -> str:
         """Return what helps against an overflow at this stage and precision."""
@@ -65,6 +53,36 @@ class FiniteGuard:
         if stage.startswith(OPTIMIZED):
             return "the optimization diverged: try a lower learning_rate in `embedding`"
         return "the network already runs in float32: the model's weights are damaged or do not fit its configuration"
+
+
+class CheckedEvents(Watcher):
+    """Checks every event's values, then passes the event on.
+
+    All latents, losses, gradients and embeddings of the sampling loops and optimizers go through their observer, so
+    this one check covers them at the step where they break.
+
+    Args:
+        guard: What checks them.
+        observe: Receives the events; a watcher also surrounds the stages.
+    """
+
+    def __init__(self, guard: FiniteGuard, observe: Observer) -> None:
+        self.guard, self.observe = guard, observe
+
+    def __call__(self, event: Event) -> None:
+        """Check an event and pass it on."""
+        values = {name: torch.as_tensor(value) for name, value in event.values.items()}
+        if values:
+            device = max((value.device for value in values.values()), key=lambda device: device.type != "cpu")
+            # One transfer from the device for all of them.
+            if not torch.stack([value.isfinite().all().to(device) for value in values.values()]).all():
+                for name, value in values.items():
+                    self.guard.require(f"{event.stage}, step {event.step + 1} of {event.steps}, {name}", value)
+        self.observe(event)
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Surround one stage."""
+        return self.observe.stage(name) if isinstance(self.observe, Watcher) else nullcontext()
 
 
 def require_finite_outcome(outcome: Outcome) -> None:

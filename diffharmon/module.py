@@ -1,30 +1,32 @@
-"""Lightning's part: each process harmonizes its own images and writes what it finishes at once.
+"""Lightning's part: each process reads and harmonizes its own images; an error of one image never ends the run.
 
-Reading the next image and writing the last one happen in a thread each while an image is harmonized.
+The next image is read in a thread while one is harmonized; `diffharmon.result_writer` writes the last one in another.
 """
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import torch
 import torch.distributed as processes
+from annotated_types import Ge
 from lightning import LightningModule
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 
-from diffharmon import images, panels, results
+from diffharmon import images
 from diffharmon.errors import DiffharmonError
-from diffharmon.metrics import MetricSet
+from diffharmon.finite import require_finite_outcome
 from diffharmon.progress import ProgressBars
-from diffharmon.protocols import Dataset, Logger, Method, Sample
-from diffharmon.results.outcome import harmonized_attempts, total_cost, write_outcome
-from diffharmon.types import Composite, Outcome
+from diffharmon.protocols import Dataset, Method
+from diffharmon.provenance.inputs import image_digests
+from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class PredictTrainer(Trainer):
         arguments: As for ``lightning.Trainer``.
     """
 
-    def __init__(self, *, threads: int | None = None, **arguments: Any) -> None:
+    def __init__(self, *, threads: Annotated[int, Ge(1)] | None = None, **arguments: Any) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         super().__init__(**arguments)
@@ -45,11 +47,12 @@ class PredictTrainer(Trainer):
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be read or harmonized, and why."""
+    """An image that could not be read or harmonized: why, and in which stage."""
 
     name: str
     source: str
     error: str
+    stage: str = "read"
 
     def to(self, device: torch.device | str) -> "Failure":
         """Return itself: there is nothing on a device."""
@@ -70,13 +73,24 @@ class PendingDataset(TorchDataset):
 
     While an image is in use, the next one of this process is prefetched: Lightning deals images out to processes in
     turn. Any other order works too, without that gain.
+
+    Args:
+        dataset: All images.
+        indices: Those to do.
+        known: Further digests by name, such as that of an image's words.
+
+    Attributes:
+        digests: What each image that was read is made from, by name; taken when it was read.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(
+        self, dataset: Dataset, indices: Sequence[int], known: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> None:
         self.dataset = dataset
         self.indices = list(indices)
         self.background = ThreadPoolExecutor(1, "read")
         self.ahead: dict[int, Future[Composite | Failure]] = {}
+        self.digests: dict[str, Mapping[str, str]] = dict(known)
 
     def __len__(self) -> int:
         """Count the images still to do."""
@@ -86,8 +100,7 @@ class PendingDataset(TorchDataset):
         """Hand out one image."""
         begun, self.ahead = self.ahead, {}
         item = begun[position].result() if position in begun else self.read(position)
-        shared = processes.is_available() and processes.is_initialized()
-        following = position + (processes.get_world_size() if shared else 1)
+        following = position + process_share()[1]
         if following < len(self):
             self.ahead = {following: self.background.submit(self.read, following)}
         return item
@@ -95,11 +108,70 @@ class PendingDataset(TorchDataset):
     def read(self, position: int) -> Composite | Failure:
         """Read one image."""
         index = self.indices[position]
+        name = self.dataset.name(index)
         try:
-            return self.dataset[index]
-        except (DiffharmonError, OSError) as error:
-            log.debug("%s cannot be read", self.dataset.name(index), exc_info=True)
-            return Failure(self.dataset.name(index), "", explain(error))
+            composite = self.dataset[index]
+            self.digests[name] = {**self.digests.get(name, {}), **image_digests(self.dataset, index, composite)}
+        except Exception as error:
+            log.debug("%s cannot be read", name, exc_info=True)
+            return Failure(name, "", explain(error))
+        return composite
+
+
+def process_share() -> tuple[int, int]:
+    """Return this process's rank and the number of processes."""
+    shared = processes.is_available() and processes.is_initialized()
+    return (processes.get_rank(), processes.get_world_size()) if shared else (0, 1)
+
+
+class Shares(Sampler[int]):
+    """Deals positions out to processes in turn, none twice; a process may get none. Ends early when asked to stop.
+
+    Lightning's own sampler repeats images until all processes have as many, and fails with fewer images than processes.
+
+    Args:
+        count: Positions to deal out.
+        stopped: Asked before each image whether to begin no other one.
+    """
+
+    def __init__(self, count: int, stopped: Callable[[], bool] = lambda: False) -> None:
+        self.count, self.stopped = count, stopped
+
+    def __iter__(self) -> Iterator[int]:
+        """Deal out this process's positions."""
+        rank, processes = process_share()
+        for position in range(rank, self.count, processes):
+            if self.stopped():
+                return
+            yield position
+
+    def __len__(self) -> int:
+        """Count this process's positions."""
+        rank, processes = process_share()
+        return len(range(rank, self.count, processes))
+
+
+class Stages(Watcher):
+    """Follows one image: passes events on and knows the stage under way, or the one that failed.
+
+    Args:
+        observe: Receives the events.
+    """
+
+    def __init__(self, observe: Observer) -> None:
+        self.observe = observe
+        self.current = "harmonize"
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        self.observe(event)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Note the stage while it is under way, and for good where it fails."""
+        outer, self.current = self.current, name
+        yield
+        self.current = outer
 
 
 def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
@@ -108,30 +180,35 @@ def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
 
 
 class HarmonizeModule(LightningModule):
-    """Harmonizes one composite a predict step; an error of one image never ends the run.
+    """Harmonizes one composite a predict step; whatever one image raises becomes its row.
 
     Args:
         method: What harmonizes; moved to the device with the module when it is a network.
+        bars: Makes the progress bars of an image of that name.
     """
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, bars: Callable[[str], ProgressBars] = lambda name: ProgressBars()) -> None:
         super().__init__()
         self.method = method
+        self.bars = bars
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
     def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure:
         """Harmonize; the ground truth is taken away first."""
         if isinstance(batch, Failure):
             return batch
-        start, bars = time.perf_counter(), ProgressBars()
+        start, bars = time.perf_counter(), self.bars(batch.name)
+        stages = Stages(bars)
         try:
-            outcome = self.method.harmonize(batch.blind(), bars)
-        except (DiffharmonError, ValueError, RuntimeError, OSError, MemoryError) as error:
+            outcome = self.method.harmonize(batch.blind(), stages)
+            require_finite_outcome(outcome)
+            if outcome.best.image.shape != batch.image.shape:
+                batch = images.squash(batch, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
+        except Exception as error:
             log.debug("%s failed", batch.name, exc_info=True)
-            return Failure(batch.name, batch.source, explain(error))
+            return Failure(batch.name, batch.source, explain(error), stages.current)
         finally:
             bars.close()
-        if outcome.best.image.shape != batch.image.shape:
-            batch = images.squash(batch, outcome.best.image.shape[-1])
         return Finished(batch, outcome, time.perf_counter() - start)
 
 
@@ -142,112 +219,6 @@ def explain(error: Exception) -> str:
     if memory:
         return (
             f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
-            "a smaller backbone.size, or structure=[cross_attention,self_attention,anchor] with embedding=[]"
+            "a smaller backbone.size, or sampler.direct_inversion=true with embedding=[]"
         )
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"
-
-
-class ResultWriter(BasePredictionWriter):
-    """Writes each image's folder, then its row, while the next image is harmonized.
-
-    At most one image waits to be written, so that a crash loses no more than it and the one being harmonized; a row
-    is on disk only after its pictures. An error in writing ends the run at the next image.
-
-    Args:
-        folder: The run's folder.
-        record: What every image's record begins with: config, versions, seed.
-        digest: The config's hash, in every row.
-        metrics: What a result is measured by.
-        loggers: Each gets every finished image.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        record: Mapping[str, Any],
-        digest: str,
-        metrics: MetricSet,
-        loggers: Sequence[Logger] = (),
-    ) -> None:
-        super().__init__(write_interval="batch")
-        self.folder = folder
-        self.record = dict(record)
-        self.digest = digest
-        self.metrics = metrics
-        self.loggers = tuple(loggers)
-        self.background = ThreadPoolExecutor(1, "write")
-        self.unwritten: Future[None] | None = None
-
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Finished | Failure,
-        batch_indices: Sequence[int] | None,
-        batch: Composite | Failure,
-        batch_idx: int,
-        dataloader_idx: int,
-    ) -> None:
-        """Begin to write one image, once the one before it is written."""
-        self.wait_for_write()
-        self.unwritten = self.background.submit(self.write, prediction, trainer.global_rank)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See the last image written before the rows are read."""
-        self.wait_for_write()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what is finished, also when the run is interrupted."""
-        self.wait_for_write()
-
-    def wait_for_write(self) -> None:
-        """Wait until the image under way is written; raises what went wrong with it."""
-        if self.unwritten is not None:
-            wait([self.unwritten])  # An interrupt here leaves it to ``on_exception``.
-            written, self.unwritten = self.unwritten, None
-            written.result()
-
-    @torch.no_grad()
-    def write(self, prediction: Finished | Failure, rank: int) -> None:
-        """Write one image: its pictures and record, then its row, then what a logger wants."""
-        path = self.folder / f"rows-rank{rank}.jsonl"
-        if isinstance(prediction, Failure):
-            row = {"name": prediction.name, "source": prediction.source, "config_hash": self.digest, "status": "error"}
-            results.append_row(path, {**row, "error": prediction.error})
-            return
-        row = self.row_or_error(prediction)
-        folder = self.folder / results.safe_name(prediction.composite.name)
-        write_outcome(folder, prediction.composite, prediction.outcome, {**self.record, "metrics": row})
-        results.append_row(path, row)
-        if self.loggers and rank == 0 and row["status"] == "ok":
-            composite, best = prediction.composite, prediction.outcome.best.image
-            panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
-            for logger in self.loggers:
-                logger.image(composite.name, panel, row)
-
-    def row_or_error(self, finished: Finished) -> dict[str, Any]:
-        """Return the image's row; one that cannot be measured keeps its pictures and gets an error row."""
-        try:
-            return self.row(finished)
-        except DiffharmonError as error:
-            row = {"name": finished.composite.name, "source": finished.composite.source, "config_hash": self.digest}
-            return {**row, "status": "error", "error": f"harmonized, but cannot be measured: {explain(error)}"}
-
-    def row(self, finished: Finished) -> dict[str, Any]:
-        """Flatten one image to a row."""
-        composite, outcome = finished.composite, finished.outcome
-        total = total_cost(outcome.costs.values())
-        row = {
-            "name": composite.name,
-            "source": composite.source,
-            "config_hash": self.digest,
-            "status": "ok",
-            "seed": self.record.get("seed"),
-            "score": outcome.best.score.value,
-            "reason": outcome.reason,
-            "iterations": len(harmonized_attempts(outcome)),
-            "seconds": finished.seconds,
-            "unet_calls": total.unet_calls,
-            "unet_samples": total.unet_samples,
-        }
-        return row | self.metrics.measure(Sample(composite, outcome.best.image, outcome.best.description))

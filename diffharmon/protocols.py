@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from diffharmon.columns import Column
 from diffharmon.types import (
     Attempt,
     AttentionRule,
+    Capabilities,
     Composite,
     Conditioning,
     Description,
@@ -20,10 +21,13 @@ from diffharmon.types import (
     Inversion,
     Observer,
     Outcome,
+    Schedule,
     Score,
     StructureGuidance,
     TokenEdit,
+    Trajectory,
     WordSpans,
+    ignore,
 )
 
 
@@ -59,37 +63,47 @@ class AttentionStore(Protocol):
 
     step: int
 
-    def maps(self, side: int = 16) -> Float[Tensor, "b q n"]:
-        """Return recorded attention probabilities, averaged over heads of the layers nearest to ``side`` cells."""
+    def maps(self, canvas: tuple[int, int], cells: int = 256) -> Float[Tensor, "b rows columns n"]:
+        """Return recorded attention probabilities, averaged over heads of the layers nearest to ``cells`` cells.
+
+        Args:
+            canvas: Height and width of the latents that the network was given.
+            cells: Number of attention cells, for example 256 for 16 x 16.
+        """
         ...
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A frozen text-to-image diffusion model with a fixed number of sampling steps; also an ``nn.Module``.
+    """A frozen text-to-image diffusion model; also an ``nn.Module``.
 
-    Nothing in it carries ``no_grad``: the loops decide. ``unet`` is the network whose calls are counted. An inversion
-    predicts ``inversion_offset`` steps later than the step it inverts: 0 or 1.
+    Nothing in it carries ``no_grad``: the loops decide. ``network`` is the module whose calls are counted, ``cell`` the
+    side of a latent cell in pixels, ``resolution_multiple`` what both sides of a canvas are multiples of, and
+    ``noise_schedule`` what the model was trained with, in the names of diffusers' schedulers.
     """
 
-    size: int
-    latent_size: int
-    timesteps: Int[Tensor, " i"]
-    unet: nn.Module
-    inversion_offset: int
+    capabilities: ClassVar[Capabilities]
+    cell: int
+    resolution_multiple: int
+    network: nn.Module
+    noise_schedule: Mapping[str, Any]
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         ...
 
+    def canvas_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width in pixels at which the model works on a photo of this size."""
+        ...
+
     def encode(
-        self, image: Float[Tensor, "b 3 s s"], generator: torch.Generator | None = None
+        self, image: Float[Tensor, "b 3 h w"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "b c y x"]:
         """Encode images in [0, 1]; with a generator the posterior is sampled, else its mode is taken."""
         ...
 
-    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Decode to [0, 1], not clamped."""
         ...
 
@@ -106,33 +120,57 @@ class Backbone(Protocol):
         ...
 
     def predict(
-        self, latent: Float[Tensor, "b c y x"], step: int, text: Float[Tensor, "b n d"]
+        self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Float[Tensor, "b n d"]
     ) -> Float[Tensor, "b c y x"]:
-        """Predict the model output (noise or velocity) at a sampling step."""
-        ...
-
-    def denoise(
-        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
-    ) -> Float[Tensor, "b c y x"]:
-        """Take one DDIM step towards the image."""
-        ...
-
-    def estimate(
-        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
-    ) -> Float[Tensor, "b c y x"]:
-        """Estimate the clean latent from a noisy one and the model output at its step."""
-        ...
-
-    def invert(
-        self, latent: Float[Tensor, "b c y x"], noise: Float[Tensor, "b c y x"], step: int
-    ) -> Float[Tensor, "b c y x"]:
-        """Take one DDIM step towards noise: from what leaves sampling step ``step`` to what enters it."""
+        """Predict the model output (noise or velocity) at one of a schedule's timesteps."""
         ...
 
     def attention(
-        self, rules: Sequence[AttentionRule], sources: Sequence[int] = ()
+        self, rules: Sequence[AttentionRule], sources: Sequence[int] = (), steps: int = 1
     ) -> AbstractContextManager[AttentionStore]:
-        """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
+        """Put rules on the attention layers inside a ``with``.
+
+        Args:
+            rules: What happens where and when.
+            sources: For each batch row the row that it follows under a ``replace`` rule.
+            steps: Number of sampling steps, which the rules' fractions refer to.
+        """
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """How latents move between image and noise."""
+
+    def schedule(self, backbone: Backbone) -> Schedule:
+        """Lay out the steps for a model; raises ``ConfigError`` where the model does not have them."""
+        ...
+
+    def invert(
+        self,
+        backbone: Backbone,
+        latent: Float[Tensor, "1 c y x"],
+        conditioning: Conditioning,
+        guidance: float,
+        observe: Observer = ignore,
+    ) -> Trajectory:
+        """Invert a clean latent to noise under the foreground prompt."""
+        ...
+
+    def edit(
+        self,
+        backbone: Backbone,
+        trajectory: Trajectory,
+        conditioning: Conditioning,
+        guidance: float,
+        rules: Sequence[AttentionRule] = (),
+        observe: Observer = ignore,
+    ) -> Float[Tensor, "2 c y x"]:
+        """Denoise source branch (foreground prompt) and edited branch (background prompt) side by side.
+
+        Attention rules hold throughout, and the edited branch follows the source branch. Returns the clean latents:
+        source branch, edited branch.
+        """
         ...
 
 
@@ -151,8 +189,8 @@ class EmbeddingOptimizer(Protocol):
 class StructurePreserver(Protocol):
     """One part of what keeps the structure of the image while its light changes."""
 
-    def guide(self, composite: Composite, size: int) -> StructureGuidance:
-        """Measure the structure of ``composite.image`` (the image of this iteration) at ``size`` x ``size`` pixels."""
+    def guide(self, composite: Composite, size: tuple[int, int]) -> StructureGuidance:
+        """Measure the structure of ``composite.image`` (the image of this iteration) at this height and width."""
         ...
 
 
@@ -177,7 +215,7 @@ class Recomposer(Protocol):
         Args:
             composite: The original photo and mask.
             current: The image of this iteration's start at full size (the composite, or an earlier result).
-            edited: The branches of the edit, square at the backbone's size, squashed from ``current``.
+            edited: The branches of the edit at the canvas's size, squashed from ``current``.
         """
         ...
 

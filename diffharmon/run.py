@@ -1,24 +1,33 @@
 """The ``diffharmon`` command: compose, validate, build, harmonize, say what came out."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from signal import Signals
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from diffharmon.columns import ColumnGroup, main_column
 from diffharmon.command import run_hydra_job, stop, wants_full_errors
-from diffharmon.errors import ConfigError, DiffharmonError, InputError
+from diffharmon.errors import ConfigError, DiffharmonError, ResultError
+from diffharmon.folder_lock import only_writer
+from diffharmon.interrupts import Interrupted, StopRequest
 from diffharmon.results import read_columns
-from diffharmon.results.summary import mean_table
+from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
+from diffharmon.sweep import add_to_record, one_line, record_status, reported
+
+if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
+    from diffharmon.protocols import Dataset, Logger
 
 log = logging.getLogger(__name__)
 
@@ -40,57 +49,159 @@ def quiet_libraries() -> None:
 def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     """Run one job into ``folder`` and return the means over its images.
 
-    A folder that holds rows of the same configuration is continued: only what is missing is done.
+    A folder that holds rows of the same configuration is continued: only what is missing or changed is done.
 
     Args:
         config: As ``diffharmon.config.composed`` or ``prepare`` return it.
         folder: The run's folder.
 
     Raises:
-        DiffharmonError: The configuration or the models cannot be used, or some images failed; the others are finished.
+        DiffharmonError: The configuration or the models cannot be used, another run writes to the folder, or some
+            images failed; the others are finished.
+        OSError: The disk is full, or the folder cannot be written to.
+        Interrupted: A signal asked to stop; the image at hand was finished.
     """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+    first = getattr(rank_zero_only, "rank", 0) in (0, None)
+    with only_writer(folder) if first else nullcontext():
+        return harmonize_all(config, folder, first)
+
+
+def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, float]:
+    """Do what is missing in a run's folder, as the only writer of its record; see ``execute``.
+
+    Args:
+        config: The configuration.
+        folder: The run's folder.
+        first: Whether this is the first process of the run, which logs, and writes what all processes share.
+    """
+    from diffharmon import results
+    from diffharmon.config import build
+    from diffharmon.provenance.configuration import config_hash
+    from diffharmon.provenance.weights import weights_digest
+    from diffharmon.results.resuming import resume, word_digests
+
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    dataset = build(config.dataset)
+    names = [dataset.name(index) for index in range(len(dataset))]
+    words = word_digests(config, names)
+    resumed = resume(folder, resolved, dataset, words, weights_digest(resolved))
+    pending = [index for index, name in enumerate(names) if name not in resumed.done]
+    if first:
+        if resumed.done or resumed.changed:
+            log.info("%s", resumed)
+        results.drop_rows(folder, {names[index] for index in pending})
+    if len(dataset) == 1 and pending:
+        dataset[0]  # One image: what is wrong with it is reported before a model loads.
+    digest = config_hash(resolved)
+    ran, chosen = versions(), choices()
+    record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
+    logged = {**resolved, "choices": chosen, "commit": ran.get("commit", "")}
+    with open_loggers(config.logger if first else {}, folder, logged) as loggers:
+        listed = True
+        if pending:
+            shown = harmonize_pending(config, folder, Pending(dataset, names, pending, words), record, loggers, first)
+            listed = shown  # without a terminal each image has its line already
+            if not first:
+                return {}
+        rows = results.newest_rows(folder, names)
+        means = results.means(rows)
+        add_to_record(folder, means=means)
+        for logger in loggers:
+            logger.summary(rows, means)
+        missing = results.missing_rows(names, rows)
+        if missing:
+            log.error("%s", missing)
+        log_summary(rows, results.read_columns(folder), folder, listed)
+        if missing:
+            raise ResultError(missing)
+        return means
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What a run has to do.
+
+    Attributes:
+        dataset: All images.
+        names: Their names.
+        indices: Those that are not done.
+        words: Digests of prepared words by name.
+    """
+
+    dataset: "Dataset"
+    names: Sequence[str]
+    indices: Sequence[int]
+    words: Mapping[str, Mapping[str, str]]
+
+
+def harmonize_pending(
+    config: DictConfig, folder: Path, work: Pending, record: Mapping[str, Any], loggers: "Sequence[Logger]", first: bool
+) -> bool:
+    """Harmonize and write what is not done; returns whether progress was shown as a bar.
+
+    Raises:
+        Interrupted: A signal asked to stop.
+    """
     from torch.utils.data import DataLoader
 
     from diffharmon import results
     from diffharmon.config import build
     from diffharmon.metrics import MetricSet
-    from diffharmon.module import HarmonizeModule, PendingDataset, ResultWriter, unbatch
+    from diffharmon.module import HarmonizeModule, PendingDataset, Shares, unbatch
+    from diffharmon.names import folder_names
+    from diffharmon.progress import RunProgress
+    from diffharmon.provenance.weights import weights_digest
+    from diffharmon.result_writer import ResultWriter
 
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    digest = results.config_hash(resolved)
-    dataset = build(config.dataset)
-    done = results.finished_names(folder, digest)
-    pending = [index for index in range(len(dataset)) if dataset.name(index) not in done]
-    if len(dataset) == 1 and pending:
-        dataset[0]  # One image: what is wrong with it is said before a model loads.
-    record = {
-        "config": resolved,
-        "config_hash": digest,
-        "versions": versions(),
-        "seed": config.seed,
-        "choices": choices(),
-    }
-    logged = {**resolved, "choices": record["choices"], "commit": record["versions"].get("commit", "")}
-    first = getattr(rank_zero_only, "rank", 0) in (0, None)
-    with open_loggers(config.logger if first else {}, folder, logged) as loggers:
-        if pending:
-            metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
-            columns = [group.to_json() for group in metrics.groups]
-            results.write_json(folder / "run.json", {**record, "columns": columns})
-            writer = ResultWriter(folder, record, digest, metrics, loggers)
-            trainer = build_trainer(config, writer)
-            loader = DataLoader(PendingDataset(dataset, pending), batch_size=1, collate_fn=unbatch)
-            trainer.predict(HarmonizeModule(build(config.method)), loader, return_predictions=False)
-            trainer.strategy.barrier()
-            if not trainer.is_global_zero:
-                return {}
-        rows = results.newest_rows(folder, [dataset.name(index) for index in range(len(dataset))])
-        means = results.means(rows)
-        for logger in loggers:
-            logger.summary(rows, means)
-        log_summary(rows, results.read_columns(folder), folder)
-        return means
+    metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
+    groups = metrics.groups
+    if first:
+        results.write_json(folder / "run.json", {**record, "columns": [group.to_json() for group in groups]})
+    stop_request, weights = StopRequest(), {}  # type: StopRequest, dict[str, str]
+    images = PendingDataset(work.dataset, work.indices, work.words)
+    progress = RunProgress(
+        len(images), partial(describe_row, groups=groups), partial(gain_of, groups=groups), None if first else False
+    )
+    writer = ResultWriter(
+        folder,
+        record,
+        metrics,
+        loggers,
+        folders=folder_names(work.names),
+        digests=images.digests,
+        shared_digests=weights,
+        progress=progress,
+        stop=stop_request,
+    )
+    trainer = build_trainer(config, writer)
+    progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
+    method = build(config.method)
+    weights["weights"] = weights_digest(record["config"])  # now that models are downloaded
+    remark_on_seed(config.seed, method)
+    sampler = Shares(len(images), lambda: bool(stop_request))
+    loader = DataLoader(images, batch_size=1, sampler=sampler, collate_fn=unbatch)
+    with progress.drawn():
+        trainer.predict(HarmonizeModule(method, progress.begin), loader, return_predictions=False)
+    trainer.strategy.barrier()
+    if stop_request.signal is not None and first:
+        done = f"{len(results.newest_rows(folder, work.names))} of {len(work.names)} images are done"
+        raise Interrupted(stop_request.signal, resume_line(stop_request.signal, done, folder))
+    return progress.shown
+
+
+def resume_line(number: int, done: str, folder: Path) -> str:
+    """Return one line: which signal stopped the run, what is done, and how to go on."""
+    sweeping = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    place = f"hydra.sweep.dir={folder.parent}" if sweeping else f"hydra.run.dir={folder}"
+    return f"stopped by {Signals(number).name}: {done}; the same command with {place} goes on"
+
+
+def remark_on_seed(seed: int, method: Any) -> None:
+    """Log that the seed changes nothing, where it was set and nothing draws random numbers."""
+    if seed and not getattr(method, "draws_random", False):
+        log.warning("seed=%d changes nothing: no part of this configuration draws random numbers", seed)
 
 
 def choices() -> dict[str, Any]:
@@ -109,7 +220,6 @@ def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, An
         config: The run's resolved configuration, with its group choices and commit.
     """
     from diffharmon.config import build
-    from diffharmon.sweep import one_line
 
     with ExitStack() as stack:
         loggers = []
@@ -131,50 +241,11 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
     from diffharmon.config import build
 
     try:
-        return build(config.trainer, callbacks=[writer])
+        return build(config.trainer, callbacks=[writer], use_distributed_sampler=False)
+    except ConfigError:
+        raise
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: {error}") from error
-
-
-def log_summary(rows: Sequence[Mapping[str, Any]], groups: Sequence[ColumnGroup], folder: Path) -> None:
-    """Log the first images, the means with the gain over the composites, and where everything lies.
-
-    Raises:
-        InputError: Some images failed, with the first reason.
-    """
-    good, bad = ([row for row in rows if (row["status"] == "ok") == wanted] for wanted in (True, False))
-    for row in good[:20]:
-        log.info(describe_row(row, groups))
-    if good:
-        log.info("%s", mean_table(good, groups))
-    log.info("results: %s", folder)
-    if bad:
-        first = f"the first, {bad[0]['name']}: {bad[0]['error']}" if len(rows) > 1 else bad[0]["error"]
-        raise InputError(f"{len(bad)} of {len(rows)} images failed; {first}" if len(rows) > 1 else first)
-
-
-def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
-    """Return one line about one image: its main number before and after, its score and its cost."""
-    from diffharmon.method.policy import LEFT_ALONE
-
-    parts = [str(row["name"])]
-    main = main_column(groups)
-    if main is not None and main[0].key(main[1]) in row:
-        group, column = main
-        before, after = (row[key] for key in (group.baseline_key(column), group.key(column)))
-        parts.append(f"{column.title} {before:.{column.decimals}f} -> {after:.{column.decimals}f} {column.unit}")
-    parts.append(f"score {row['score']:.3f}")
-    if str(row.get("reason", "")).startswith(LEFT_ALONE):
-        parts.append("left alone as harmonious (evaluator=none always changes)")
-    parts.append(f"{row['seconds']:.1f} s, {row['unet_calls']:.0f} UNet calls")
-    return ", ".join(parts)
-
-
-def objective(means: Mapping[str, float], groups: Sequence[ColumnGroup]) -> float | None:
-    """Return what a sweeper maximizes: the first metric's main number, else the evaluator's score."""
-    main = main_column(groups)
-    fallback = means.get("score")
-    return fallback if main is None else means.get(main[0].key(main[1]), fallback)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://diffharmon.conf", config_name="config")
@@ -184,17 +255,29 @@ def job(config: DictConfig) -> float | None:
 
     if wants_full_errors():
         logging.getLogger("diffharmon").setLevel(logging.DEBUG)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it logs while it is imported
     folder = Path(HydraConfig.get().runtime.output_dir)
+    log.info("loading libraries and models; results go to %s", folder)
     try:
         config = prepare(config, HydraConfig.get().runtime.choices)
         quiet_libraries()
         means = execute(config, folder)
-    except DiffharmonError as error:
+    except (DiffharmonError, OSError) as error:
         # Hydra would put a line of its own before ours. In a sweep it has to see the error, to count the job as failed.
         if HydraConfig.get().mode == RunMode.MULTIRUN or wants_full_errors():
             raise
         stop(error)
+    except Interrupted as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            record_status(folder, "interrupted", str(error))
+        raise
     return objective(means, read_columns(folder))
+
+
+def run_or_sweep() -> None:
+    """Run the job, or all jobs of a sweep and then their table."""
+    with reported():
+        job()
 
 
 def main() -> None:
@@ -202,7 +285,7 @@ def main() -> None:
     if "--version" in sys.argv[1:]:
         print(version_line())
         return
-    run_hydra_job(job, "interrupted; finished images are kept, run the same hydra.run.dir again to go on")
+    run_hydra_job(run_or_sweep, "finished images are kept, the same command with the same hydra.run.dir goes on")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,15 @@ reads.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from diffharmon.errors import DiffharmonError
 
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 
 # The sweep that this process started; Hydra's configuration is gone by the time its failure is reported.
 started: list[Path] = []
+
+
+class SweepError(DiffharmonError):
+    """Some jobs of a sweep did not complete."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,12 @@ class SweepReport(Callback):
     """Hydra's callback: logs a failing job at once and records the outcome in the job's ``run.json``."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember the sweep's folder for the table at its end."""
-        started.append(Path(str(config.hydra.sweep.dir)))
+        """Give all jobs one folder, also where their experiments name the study differently, and remember it."""
+        folder = str(config.hydra.sweep.dir)
+        quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
+        with read_write(config):
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        started.append(Path(folder))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Record one job's outcome; in whichever process it ran."""
@@ -63,6 +72,39 @@ class SweepReport(Callback):
         record_status(folder, "failed" if error else "completed", error)
 
 
+@contextmanager
+def reported() -> Iterator[None]:
+    """Report the sweep that runs inside the ``with``, if one does: print its table, name the jobs that failed.
+
+    Raises:
+        SweepError: Some jobs failed, whatever the launcher or the sweeper made of it.
+    """
+    from diffharmon.report.terminal import print_sweep
+
+    started.clear()
+    try:
+        yield
+    except Exception as error:
+        if not started:
+            raise
+        print_sweep(started[0])
+        found = jobs(started[0])
+        failed = summarize(found)
+        if not failed:
+            raise
+        raise SweepError(failure_message(failed, len(found))) from error
+    except BaseException:
+        if started:
+            print_sweep(started[0])
+        raise
+    if started:
+        print_sweep(started[0])
+        found = jobs(started[0])
+        failed = summarize(found)
+        if failed:
+            raise SweepError(failure_message(failed, len(found)))
+
+
 def one_line(error: BaseException | Any) -> str:
     """Return an error's message in one line; the type's name too where it is not one of ours."""
     text = " ".join(str(error).split())
@@ -71,10 +113,15 @@ def one_line(error: BaseException | Any) -> str:
 
 def record_status(folder: Path, status: str, error: str = "", **values: Any) -> None:
     """Add a job's status to its ``run.json``, which may not exist yet when it failed early."""
+    add_to_record(folder, status=status, error=error, **values)
+
+
+def add_to_record(folder: Path, **values: Any) -> None:
+    """Add values to a run's ``run.json``."""
     from diffharmon.results import write_json
 
     path = folder / "run.json"
-    write_json(path, {**read_record(path), "status": status, "error": error, **values})
+    write_json(path, {**read_record(path), **values})
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -111,9 +158,8 @@ def same_results(found: Sequence[Job]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def summarize(folder: Path) -> list[Job]:
-    """Log the jobs that failed and those with equal results; returns the jobs that did not complete."""
-    found = jobs(folder)
+def summarize(found: Sequence[Job]) -> list[Job]:
+    """Log which jobs have equal results; returns the jobs that did not complete."""
     for group in same_results(found):
         log.warning("jobs %s have exactly the same results: what they vary changes nothing", ", ".join(group))
     return [job for job in found if job.status != "completed"]

@@ -25,7 +25,7 @@ from diffharmon.results import read_rows
 from diffharmon.run import execute, quiet_libraries
 
 HERE = Path(__file__).parent
-COST = ("unet_samples", "seconds")
+COST = ("network_samples", "seconds")
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
 
 

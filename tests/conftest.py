@@ -20,7 +20,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon import results, run
 from diffharmon.backbone.stable_diffusion import StableDiffusion
-from diffharmon.sampling import invert
+from diffharmon.sampler.ddim import DDIM, DDIMSchedule
+from diffharmon.sampler.loops import invert
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
 from diffharmon.types import Composite, Conditioning, Description, Inversion, StructureGuidance
 
@@ -32,12 +33,21 @@ WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Golden tensors, sample data and weights that stand beside the checkout, where they exist."""
+    """Sample data and weights that stand beside the checkout, where they exist."""
     if not SHARED.is_dir():
-        missing = f"the shared folder with golden tensors and sample photos is not at {SHARED}"
+        pytest.skip(f"the shared folder with sample photos and weights is not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """The full recordings of the public code, where they exist; `tests/parity` has a few numbers of them."""
+    folder = SHARED / "parity"
+    if not folder.is_dir():
+        missing = f"the folder with the public code's golden tensors is not at {folder}"
         # Continuous integration must not pass because nothing was compared.
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
-    return SHARED
+    return folder
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -135,8 +145,14 @@ def velocity_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def backbone(pipeline_folder) -> StableDiffusion:
-    """The toy model with five steps; tests leave it as they found it."""
-    return StableDiffusion(str(pipeline_folder), size=64, steps=5)
+    """The toy model; tests leave it as they found it."""
+    return StableDiffusion(str(pipeline_folder), size=64)
+
+
+@pytest.fixture(scope="session")
+def schedule(backbone) -> DDIMSchedule:
+    """Five steps for the toy model."""
+    return DDIM(steps=5).schedule(backbone)
 
 
 @pytest.fixture
@@ -154,13 +170,13 @@ def conditioning(backbone, description) -> Conditioning:
 
 
 @pytest.fixture
-def inversion(backbone, conditioning) -> Inversion:
+def inversion(backbone, schedule, conditioning) -> Inversion:
     """A noise image, inverted without text, with a square foreground and no structure to keep."""
     torch.manual_seed(0)
     image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
-        trajectory = invert(backbone, backbone.encode(image[None]), conditioning, 0.0)
+        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, 0.0)
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 

@@ -1,21 +1,26 @@
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 
-from diffharmon.config import CONFIG_FOLDER, build, composed, prepare_overrides, schema, validate
+from diffharmon import protocols
+from diffharmon.backbone.stable_diffusion import StableDiffusion
+from diffharmon.config import CONFIG_FOLDER, build, composed
 from diffharmon.config.choices import MULTIPLE
+from diffharmon.config.kinds import KINDS
+from diffharmon.config.signatures import declared_parameters, parameters_of
+from diffharmon.describer.gemini import Gemini
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
 from diffharmon.errors import ConfigError, ModelError
+from diffharmon.logger.wandb import Wandb
 from diffharmon.method.diffusion import Diffusion
-
-
-def unchecked(*overrides):
-    """Compose without validating."""
-    with initialize_config_module("diffharmon.conf", version_base="1.3"):
-        return compose("config", overrides=prepare_overrides(overrides))
+from diffharmon.method.policy import Policy
+from diffharmon.module import PredictTrainer
+from diffharmon.reference.edges import ReferenceEdgeLoss
+from diffharmon.types import Capabilities
 
 
 def choices(group):
@@ -26,7 +31,18 @@ def test_the_default_configuration_is_valid():
     composed([])
 
 
-GROUPS = ("dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "method", "trainer")
+GROUPS = (
+    "dataset",
+    "describer",
+    "backbone",
+    "embedding",
+    "structure",
+    "recomposer",
+    "evaluator",
+    "method",
+    "sampler",
+    "trainer",
+)
 
 
 @pytest.mark.parametrize(
@@ -47,37 +63,164 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
     composed([f"{group}={chosen}", *required.get((group, choice), [])])
 
 
+REFUSED = {
+    # unknown keys, at the top level and inside
+    "sede=3": r"sede: unknown key; did you mean seed\?",
+    "recomposr.strength=1": r"recomposr: unknown key; did you mean recomposer\?",
+    "recomposer.strenght=1": r"recomposer\.strenght: unknown key; did you mean strength\?",
+    "+embedding.text.learning_rat=1": r"embedding\.text\.learning_rat: unknown key; did you mean learning_rate\?",
+    "method.policy.iteration=3": r"method\.policy\.iteration: .*did you mean iterations\?",
+    "backbone.recommended.gidance=2": r"backbone\.recommended\.gidance: .*did you mean guidance\?",
+    "evaluator.recommended.skip=1": r"evaluator\.recommended\.skip: unknown key",
+    "structure.sobel.detector.epsilo=1": r"structure\.sobel\.detector\.epsilo: .*epsilon\?",
+    "metrics.full.sise=256": r"metrics\.full\.sise: .*size\?",
+    "trainer.precison=16": r"trainer\.precison: .*precision\?",
+    "judge.enough=0.5": r"judge: unknown key; evaluator\.recommended is meant",
+    "prior.guidance=2": r"prior: unknown key; backbone\.recommended is meant",
+    "threads=2": r"threads: unknown key; trainer\.threads is meant",
+    # settings of parts that are not chosen
+    "describer.vocabulary=all": r"describer\.vocabulary: unknown key",
+    "structure.pidinet.weight=1": r"structure\.pidinet: settings of a part that is not chosen",
+    "logger.csv.filename=a.csv": r"logger\.csv: settings of a part that is not chosen",
+    # wrong types
+    "seed=abc": r"seed: expected a whole number, got 'abc'",
+    "seed=1.5": r"seed: expected a whole number, got 1\.5",
+    "name=[a]": r"name: expected text",
+    "embedding.text.learning_rate=fast": r"embedding\.text\.learning_rate: expected a number, got 'fast'",
+    "sampler.steps=null": r"sampler\.steps: expected a whole number, got null",
+    "sampler.inversion=backwards": r"sampler\.inversion: expected one of auto, mirrored, .*got 'backwards'",
+    "backbone.size=null": r"backbone\.size: expected a whole number, got null",
+    "backbone.dtype=float8": r"backbone\.dtype: expected one of float32, bfloat16, float16, got 'float8'",
+    "embedding.text.fuse=1": r"embedding\.text\.fuse: expected true or false, got 1",
+    "method.words=two": r"method\.words: expected a whole number or null, got 'two'",
+    "method.policy=3": r"method\.policy: expected a component",
+    "method.policy.ties=middle": r"method\.policy\.ties: expected one of first, last, got 'middle'",
+    "structure.sobel.detector=sobel": r"structure\.sobel\.detector: expected a component .*got 'sobel'",
+    # out of range
+    "seed=-1": r"seed: expected a whole number, at least 0, got -1",
+    "recomposer.strength=3": r"recomposer\.strength: expected a number, at least 0 and at most 2, got 3\.0",
+    "recomposer.radius=0": r"recomposer\.radius: .*more than 0",
+    "recomposer.strength=nan": r"recomposer\.strength: expected a number, got nan",
+    "method.policy.iterations=0": r"method\.policy\.iterations: .*at least 1, got 0",
+    "structure.sobel.weight=-1": r"structure\.sobel\.weight: .*at least 0",
+    "describer.words=4": r"describer\.words: .*at most 3, got 4",
+    "metrics.full.size=8": r"metrics\.full\.size: .*at least 11, got 8",
+    "backbone.recommended.target_correction=2": r"target_correction: .*at most 1",
+    "structure.cross_attention.end=1.1": r"structure\.cross_attention\.end: .*at most 1",
+    "sampler.steps=0": r"sampler\.steps: .*at least 1",
+    "backbone.steps=4": r"backbone\.steps: unknown key; sampler\.steps is meant",
+    "trainer.threads=0": r"trainer\.threads: .*at least 1",
+    # lists
+    "embedding.text.places=down": r"embedding\.text\.places: expected a list of text or null, got 'down'",
+    "embedding.text.places=[down,[up]]": r"embedding\.text\.places\[1\]: expected text",
+    "embedding.text.places=[]": r"embedding\.text\.places: .*length at least 1",
+    "structure.cross_attention.places=[top]": r"cross_attention\.places\[0\]: expected one of down, mid, up, got 'top'",
+    "structure.cross_attention.depths=[1.0]": r"cross_attention\.depths: .*length at least 2",
+    "structure.cross_attention.depths=[0,2]": r"cross_attention\.depths\[1\]: .*at most 1",
+    "describer.objects=[cat,null]": r"describer\.objects\[1\]: expected text, got null",
+    # interpolation
+    "recomposer.strength=${sede}": r"recomposer\.strength: .*'sede' not found; did you mean seed\?",
+    "method.guidance=${backbone.recommended.gidance}": r"method\.guidance: .*did you mean guidance\?",
+    "recomposer.strength=${name}": r"recomposer\.strength: expected a number, got 'diffharmon'",
+    "method.policy.iterations=${seed}": r"method\.policy\.iterations: .*at least 1, got 0",
+    "embedding.text.places=[down,${seed.x}]": r"embedding\.text\.places",
+    # classes
+    "backbone._target_=diffharmon.backbone.Nothing": r"backbone\._target_: cannot import",
+    "backbone._target_=3": r"backbone\._target_: expected module\.Class, got 3",
+    "evaluator._target_=os.getcwd": r"evaluator\._target_: expected a class, os\.getcwd is a builtin_function",
+    "evaluator._target_=diffharmon.evaluator.clip.look_at": r"expected a class, .*look_at is a function",
+    "evaluator._target_=diffharmon.describer.clip.Clip": r"evaluator\._target_: .*kind Evaluator, .*no score\(\)",
+    "structure.sobel.detector._target_=diffharmon.method.identity.Identity": r"detector\._target_: .*EdgeDetector",
+    "method._target_=lightning.Trainer": r"method\.\w+: unknown key",
+    "trainer._target_=diffharmon.method.identity.Identity": r"trainer\.\w+: unknown key",
+}
+
+
+@pytest.mark.parametrize(("override", "message"), REFUSED.items(), ids=list(REFUSED))
+def test_what_does_not_fit_is_refused_with_its_full_key(override, message):
+    structure = ["structure=[cross_attention,sobel]"]
+    with pytest.raises(ConfigError, match=message):
+        composed(["embedding=[text_refine]", *structure, override])
+
+
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("content", "message"),
     [
-        (
-            "+embedding.text.learning_rat=1",
-            r"embedding\.text\.learning_rat: unknown key; expected one of learning_rate",
-        ),
-        ("embedding.text.learning_rate=fast", r"embedding\.text\.learning_rate: Value 'fast'"),
-        ("backbone.inversion=backwards", r"backbone\.inversion: expected one of mirrored, .*got 'backwards'"),
-        ("method.policy.iterations=many", r"method\.policy\.iterations"),
-        ("backbone._target_=os.system", r"backbone\._target_: expected something inside diffharmon"),
-        ("backbone._target_=diffharmon.backbone.Nothing", r"backbone\._target_: cannot import"),
-        ("backbone.steps=null", r"backbone\.steps"),
+        ("sede: 3", r"sede: unknown key; did you mean seed\?"),
+        ("seed: abc", r"seed: expected a whole number"),
+        ("embedding: {text: {lerning_rate: 1.0}}", r"embedding\.text: settings of a part that is not chosen"),
+        ("recomposer: {strenght: 1.0}", r"recomposer\.strenght: .*strength\?"),
+        ("recomposer: {strength: 3}", r"recomposer\.strength: .*at most 2, got 3\.0"),
+        ("recomposer: null", r"recomposer: expected one of detail, feather, paste, got nothing"),
+        ("method: {policy: {iterations: [1, 2]}}", r"method\.policy\.iterations: expected a whole number"),
+        ("backbone: {recommended: 3}", r"backbone\.recommended: expected a mapping, got 3"),
+        ("describer: {objects: [cat, {a: 1}]}", r"describer\.objects\[1\]: expected text"),
+        ("trainer: {devices: {a: 1}}", r"trainer\.devices: expected "),
+        ("structure: {sobel: {weight: 1}}", r"structure\.sobel: settings of a part that is not chosen"),
+        ("recomposer: {strength: '${oc.env:NO_SUCH_VARIABLE}'}", r"recomposer\.strength: .*NO_SUCH_VARIABLE"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_full_key(override, message):
+def test_what_does_not_fit_in_an_experiment_file_is_refused(content, message, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
     with pytest.raises(ConfigError, match=message):
-        composed(["embedding=[text_refine]", override])
+        composed([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
+
+
+def test_every_config_group_is_a_kind():
+    folders = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir() and not path.name.startswith("__")}
+    assert folders == {*KINDS, "trainer", "experiment", "hydra", "training"}
+    assert all(hasattr(protocols, name) for name in KINDS.values())
+
+
+@pytest.mark.parametrize("override", ["recomposer=null", "recomposer=3", "recomposer=[paste]"])
+def test_a_group_of_one_choice_takes_a_name(override):
+    with pytest.raises(ConfigError, match=r"recomposer=.*: expected one of detail, feather, paste"):
+        composed([override])
+
+
+def test_a_value_from_the_environment_gets_the_declared_type(monkeypatch):
+    monkeypatch.setenv("STRENGTH", "0.5")
+    assert composed(["recomposer.strength=${oc.env:STRENGTH}"]).recomposer.strength == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "output"),
+    [
+        (("seed=abc",), 2, "error: seed: expected a whole number, got 'abc'\n"),
+        (("recomposer.strength=3",), 2, "error: recomposer.strength: expected a number, at least 0"),
+        (("--cfg", "job"), 0, "diffharmon.recomposer.detail.Detail"),
+        (("--help",), 0, "recomposer: detail, feather, paste"),
+        (("--version",), 0, "diffharmon"),
+    ],
+)
+def test_the_command_needs_no_torch_to_refuse_or_to_show_a_setting(arguments, code, output, tmp_path):
+    program = (
+        "import sys; from diffharmon import run\n"
+        "try: run.main()\n"
+        "finally: sys.exit('torch was imported') if 'torch' in sys.modules else None"
+    )
+    place = () if arguments[0].startswith("--") else (f"hydra.run.dir={tmp_path}",)
+    done = subprocess.run([sys.executable, "-c", program, *arguments, *place], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert output in (done.stderr if code else done.stdout)
+
+
+def test_reading_the_source_finds_what_the_class_itself_declares():
+    for target in (StableDiffusion, Diffusion, NullText, Policy, ReferenceEdgeLoss, PredictTrainer, Gemini, Wandb):
+        read = declared_parameters(f"{target.__module__}.{target.__name__}")
+        own = parameters_of(target)
+        assert read is not None
+        assert set(read) == set(own)
+        for name, parameter in own.items():
+            assert read[name].required == parameter.required
+            if not re.search("COMPONENT|UNKNOWN", str(read[name].annotation)):
+                assert read[name].annotation == parameter.annotation, name
 
 
 def test_a_missing_value_is_refused_with_its_key():
     with pytest.raises(ConfigError, match=r"dataset\.image: a value is required"):
         composed(["dataset=single"])
-
-
-def test_a_typo_in_an_experiment_file_is_refused(tmp_path):
-    config = unchecked("embedding=[text_refine]")
-    typo = OmegaConf.create({"embedding": {"text": {"lerning_rate": 1.0}}})
-    OmegaConf.set_struct(config, False)
-    with pytest.raises(ConfigError, match=r"embedding\.text\.lerning_rate"):
-        validate(OmegaConf.merge(config, typo))
 
 
 def test_parts_are_a_list_and_each_can_be_left_out():
@@ -86,7 +229,7 @@ def test_parts_are_a_list_and_each_can_be_left_out():
     assert list(config.structure) == ["self_attention"]
     assert not composed(["embedding=[]", "structure=[]", "logger=[]"]).structure
     assert list(composed(["logger=[wandb,csv]"]).logger) == ["wandb", "csv"]
-    assert set(composed(["+structure=[sobel]"]).structure) == {"cross_attention", "self_attention", "anchor", "sobel"}
+    assert set(composed(["+structure=[sobel]"]).structure) == {"cross_attention", "self_attention", "sobel"}
     guided = composed(["embedding=[text_refine,null_text]", "method.guidance=3"])
     assert build(guided.embedding)["unconditional"].guidance == 3
 
@@ -111,7 +254,12 @@ def test_the_prompts_are_refined_before_the_unconditional_embedding_in_whatever_
         ("embedding.text=null", r"embedding\.text: expected settings, got null; ~embedding\.text leaves"),
         ("embedding.unconditional=negative_prompt", r"embedding=\[\.\.\.,negative_prompt\] chooses a part"),
         ("structure.sobel.weight=2", r"structure\.sobel: settings of a part that is not chosen"),
-        ("structure.anchor=anchor", r"structure=\[\.\.\.,anchor\]"),
+        ("structure.sobel=sobel", r"structure=\[\.\.\.,sobel\]"),
+        ("structure.anchor=anchor", r"structure\.anchor: unknown key; sampler\.direct_inversion is meant"),
+        ("structure.anchor.carry=0.5", r"sampler\.direct_inversion is meant"),
+        ("structure=anchor", r"structure=\[cross_attention,self_attention\]"),
+        ("backbone.steps=4", r"backbone\.steps: unknown key; sampler\.steps is meant"),
+        ("backbone.inversion=level", r"sampler\.inversion is meant"),
         ("+embedding=text_refine", r"embedding=\[text_refine\]"),
         ("logger=csv", r"logger=\[csv\]"),
         ("logger=wandb_csv", r"logger=\[wandb,csv\]"),
@@ -145,19 +293,13 @@ def test_what_a_choice_recommends_is_overridden_in_one_place():
 def test_a_composed_configuration_holds_the_defaults_that_no_file_lists():
     config = composed(["backbone=sd15", "structure=[self_attention]"])
     assert (config.backbone.size, config.trainer.threads) == (512, None)
-    assert config.structure.self_attention.places == ["down", "mid", "up"]
+    assert config.structure.self_attention.depths == [0.0, 1.0]
 
 
 def test_whole_numbers_become_what_the_constructor_declares():
     config = composed(["method.guidance=3"])
     assert isinstance(config.method.guidance, float)
-    assert isinstance(config.backbone.steps, int)
-
-
-def test_schemas_keep_what_the_constructor_declares():
-    fields = schema(NullText).__dataclass_fields__
-    assert set(fields) == set(NullText.__init__.__annotations__) - {"return"}
-    assert fields["learning_rate"].default == 0.1
+    assert isinstance(config.sampler.steps, int)
 
 
 ABLATIONS = sorted(set(choices("experiment")) - {"demo", "fast"})
@@ -181,6 +323,34 @@ def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder
     method = build(config.method)
     assert isinstance(method, Diffusion)
     assert method.guidance == 2.5
+
+
+@pytest.mark.parametrize(
+    ("lacking", "overrides", "message"),
+    [
+        ("unconditional", ["method.guidance=2.5"], r"method\.guidance: guidance other than 1 needs .* empty prompt"),
+        ("unconditional", ["method.inversion_guidance=0"], r"method\.inversion_guidance"),
+        (
+            "unconditional",
+            ["embedding=[null_text]", "embedding.unconditional.guidance=2.5"],
+            r"embedding\.unconditional: NullText needs",
+        ),
+        (
+            "negative_prompt",
+            ["embedding=[negative_prompt]"],
+            r"embedding\.unconditional: NegativePrompt .* negative prompt",
+        ),
+        ("gradients_to_text", ["embedding=[text_refine]"], r"embedding\.text: TextRefine needs .* gradients"),
+        ("variance_preserving", [], r"sampler: DDIM needs .*; StableDiffusion does not"),
+    ],
+)
+def test_a_part_that_needs_what_the_backbone_lacks_is_refused_before_weights_load(
+    lacking, overrides, message, monkeypatch
+):
+    monkeypatch.setattr(StableDiffusion, "capabilities", Capabilities(**{lacking: False}))
+    config = composed(["backbone.path=/nowhere/at/all", "evaluator=none", *overrides])
+    with pytest.raises(ConfigError, match=message):
+        build(config.method)
 
 
 def test_a_model_that_is_missing_is_one_clear_error(tmp_path):

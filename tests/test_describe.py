@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from PIL import Image
 
-from diffharmon.config import build
+from diffharmon.config import build, prepare_overrides
 from diffharmon.describe import describe_all, execute
 from diffharmon.errors import ConfigError, DescriberError, InputError
 
@@ -59,7 +59,7 @@ def settings(tmp_path, monkeypatch):
             *overrides,
         ]
         with initialize_config_module("diffharmon.conf", version_base="1.3"):
-            return compose("describe", given)
+            return compose("describe", prepare_overrides(given))
 
     return make
 

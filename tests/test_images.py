@@ -289,29 +289,29 @@ def test_resize_refuses_other_channels():
         resize(torch.zeros(4, 9, 9), (8, 8))
 
 
-def reference_arrays(shared, case):
-    return np.load(shared / "parity" / case / "iter00.npz", allow_pickle=False)
+def reference_arrays(golden_folder, case):
+    return np.load(golden_folder / case / "iter00.npz", allow_pickle=False)
 
 
 @pytest.mark.parametrize("key", ["girl", "house"])
-def test_masks_equal_the_reference(shared, key):
+def test_masks_equal_the_reference(golden_folder, key):
     case = {"girl": "girl128_edge", "house": "house128_multi"}[key]
-    golden = reference_arrays(shared, case)
-    mask = read_mask(shared / "parity" / "inputs" / f"{key}_mask.png", MaskRule(floor=0))
+    golden = reference_arrays(golden_folder, case)
+    mask = read_mask(golden_folder / "inputs" / f"{key}_mask.png", MaskRule(floor=0))
     original, latent = golden["original_mask"], golden["latent_mask"]
     assert np.array_equal(binary_mask(mask, original.shape[-2:]).numpy(), original[0])
     assert np.array_equal(binary_mask(mask, latent.shape[-2:]).expand(4, -1, -1).numpy(), latent[0])
 
 
 @pytest.mark.parametrize("key", ["girl", "house"])
-def test_preprocessing_equals_the_reference(shared, key):
+def test_preprocessing_equals_the_reference(golden_folder, key):
     case = {"girl": "girl128_edge", "house": "house128_multi"}[key]
-    background = reference_arrays(shared, case)["bg_image"]
-    picture = read_image(shared / "parity" / "inputs" / f"{key}_comp.png")
+    background = reference_arrays(golden_folder, case)["bg_image"]
+    picture = read_image(golden_folder / "inputs" / f"{key}_comp.png")
     resized = resize(picture.image, background.shape[-3:-1], alpha=picture.alpha)
     assert np.array_equal(pixels(resized), background.reshape(*background.shape[-3:]))
     if key == "girl":
-        golden = np.load(shared / "parity" / "module_io.npz", allow_pickle=False)["pre_girl128"]
+        golden = np.load(golden_folder / "module_io.npz", allow_pickle=False)["pre_girl128"]
         assert np.abs(2 * resized.numpy() - 1 - golden[0]).max() <= 2e-7
 
 

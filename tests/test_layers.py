@@ -1,4 +1,4 @@
-"""Imports point one way: types <- protocols <- images, attention, sampling <- kinds <- method <- module <- run."""
+"""Imports point one way: types <- protocols <- images, attention, guidance <- kinds <- method <- module <- run."""
 
 import ast
 import subprocess
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "diffharmon"
-KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger"}
-BASE = {"types", "errors", "files", "columns", "protocols", "images", "sampling", "condition", "loading", "clip_model"}
+KINDS = {"dataset", "describer", "backbone", "embedding", "structure", "recomposer", "evaluator", "logger", "sampler"}
+BASE = {"types", "errors", "files", "columns", "protocols", "images", "guidance", "condition", "loading", "clip_model"}
+BASE |= {"word_weights"}
 # What a layer may import besides itself; a name is the first part below the package.
 ALLOWED = {
     "types": set(),
@@ -22,13 +23,15 @@ ALLOWED = {
     "images": {"errors", "files", "types"},
     "condition": {"errors", "types", "images"},
     "attention": {"errors", "types"},
-    "sampling": {"types", "protocols"},
+    "guidance": {"types", "protocols"},
     "cost": {"types"},
+    "word_weights": {"types", "protocols", "condition"},
+    "reader": BASE,
     "loading": {"errors", "files"},
     "clip_model": {"loading", "images", "files"},
     "metrics": {"errors", "columns", "protocols", "images", "types", "clip_model"},
     "panels": {"files", "images", "types"},
-    "config": {"errors", "files"},
+    "config": {"errors", "files", "protocols"},
     "progress": {"types"},
     "finite": {"errors", "types"},
     "folder_lock": {"errors"},
@@ -37,9 +40,10 @@ ALLOWED = {
     "sweep": {"errors", "files", "results"},
     **dict.fromkeys(KINDS, BASE),
     "backbone": BASE | {"attention"},
+    "describer": BASE | {"reader"},
     "logger": BASE | {"panels", "results", "config"},  # several loggers build their parts
     "report": {"columns", "command", "errors", "results"},
-    "method": BASE | KINDS | {"cost", "finite"},
+    "method": BASE | KINDS | {"cost", "finite", "reader"},
     "reference": BASE | KINDS | {"method", "config"},
     "results": BASE | {"panels"},
     "module": BASE | {"results", "metrics", "progress", "panels", "finite", "provenance", "interrupts"},

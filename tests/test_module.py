@@ -9,8 +9,9 @@ from lightning import Trainer
 from diffharmon import results
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
-from diffharmon.module import Failure, Finished, HarmonizeModule, PendingDataset, ResultWriter, explain
+from diffharmon.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
 from diffharmon.protocols import Logger
+from diffharmon.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 
 
@@ -108,7 +109,7 @@ class Watching(Logger):
 def writing(composite, tmp_path):
     """A writer that logs to ``Watching``, its Lightning arguments, and what gives it an image of a name."""
     metrics = MetricSet({"full": PixelMetrics()})
-    writer = ResultWriter(tmp_path, {"seed": 0}, "digest", metrics, [Watching(tmp_path)])
+    writer = ResultWriter(tmp_path, {"seed": 0, "config_hash": "digest"}, metrics, [Watching(tmp_path)])
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     module = HarmonizeModule(Untouched())
 
@@ -127,7 +128,7 @@ def test_rows_are_written_in_order_behind_the_run_and_all_are_there_at_its_end(w
     assert writer.loggers[0].seen == [["a"], ["a", "b"], ["a", "b", "c"]]
     assert threading.main_thread() not in writer.loggers[0].threads
     for row in results.read_rows(tmp_path):
-        made = {path.name for path in (tmp_path / row["name"]).iterdir()}
+        made = {path.name for path in (tmp_path / "images" / row["name"]).iterdir()}
         assert {"harmonized.png", "comparison.png", "composite.jpg", "result.jpg", "real.jpg", "record.json"} <= made
 
 
@@ -140,7 +141,8 @@ def test_an_interrupted_run_keeps_the_image_that_is_finished(writing, tmp_path):
 
 def test_an_image_without_its_pictures_gets_no_row_and_ends_the_run(writing, tmp_path):
     _, _, interrupted, write = writing
-    (tmp_path / "a").write_text("in the way of the image's folder")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a").write_text("in the way of the image's folder")
     write("a")
     with pytest.raises(OSError, match="exists"):
         write("b")

@@ -3,8 +3,8 @@
 import pytest
 
 WORDS = ("describer=file", "describer.path=${asset:mini/triples.jsonl}")
-RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "backbone.steps=3", "name=processes")
-ATTENTION = "[cross_attention,self_attention,anchor]"
+RUN = ("dataset=mini", "dataset.limit=5", *WORDS, "metrics=[full]", "sampler.steps=3", "name=processes")
+ATTENTION = "[cross_attention,self_attention]"
 JOBS = f"structure={ATTENTION},[]"
 TWO_PROCESSES = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 
@@ -31,7 +31,7 @@ def one_process(tmp_path_factory, run_command, jobs_of):
     assert done.returncode == 0, done.stderr
     jobs = jobs_of(folder)
     assert [len(jobs[job]) for job in "01"] == [5, 5]
-    assert all(row["status"] == "ok" and row["unet_calls"] > 0 for job in jobs.values() for row in job)
+    assert all(row["status"] == "ok" and row["network_calls"] > 0 for job in jobs.values() for row in job)
     return jobs
 
 

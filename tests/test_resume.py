@@ -20,9 +20,9 @@ SWEEP = (
     "dataset.limit=3",
     *WORDS,
     "name=choices",
-    "structure=[],[cross_attention,self_attention,anchor]",
+    "structure=[],[cross_attention,self_attention]",
     "recomposer=detail,feather",
-    "backbone.steps=2,4,8",
+    "sampler.steps=2,4,8",
     "logger=[wandb,csv]",
 )
 JOBS = 12
@@ -44,7 +44,7 @@ def finished(folder):
     marks = {}
     for path in folder.rglob("rows-rank*.jsonl"):
         for row in results.read_rows(path.parent):
-            record = path.parent / results.safe_name(row["name"]) / "record.json"
+            record = results.picture_folder(path.parent, row) / "record.json"
             marks[record] = record.stat().st_mtime_ns
     return marks
 
@@ -95,10 +95,10 @@ def test_a_sweep_killed_twice_ends_with_the_report_of_an_uninterrupted_one(
     # While the models of job 3 load, then between two images of job 7.
     kill_when(start_command(broken, *SWEEP), (broken / "3" / "run.json").is_file)
     first = finished(broken)
-    assert {record.parents[1].name for record in first} == {"0", "1", "2"}
+    assert {record.parents[2].name for record in first} == {"0", "1", "2"}
     kill_when(start_command(broken, *SWEEP), lambda: results.read_rows(broken / "7"))
     second = finished(broken)
-    assert {record.parents[1].name for record in second} == set("01234567")
+    assert {record.parents[2].name for record in second} == set("01234567")
     assert 7 * 3 + 1 <= len(second) < 8 * 3
     assert first.items() <= second.items()
     done = run_command(broken, *SWEEP)

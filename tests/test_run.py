@@ -12,6 +12,8 @@ from diffharmon import images, results, run
 from diffharmon.errors import InputError
 from diffharmon.logger.csv import Csv
 from diffharmon.method.policy import LEFT_ALONE
+from diffharmon.provenance.configuration import config_hash
+from diffharmon.results.summary import describe_row
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def command(pipeline_folder, photo, call_command):
             "evaluator=none",
             f"backbone.path={pipeline_folder}",
             "backbone.size=64",
-            "backbone.steps=3",
+            "sampler.steps=3",
             "trainer=cpu",
         ]
         done = call_command(photo / folder, *settings, *overrides)
@@ -55,39 +57,39 @@ def test_one_image_leaves_everything_in_the_run_folder(command, composite):
     assert {
         "run.json",
         "rows-rank0.jsonl",
-        "image/harmonized.png",
-        "image/attempt_00.png",
-        "image/attempt_01.png",
-        "image/comparison.png",
-        "image/attention.png",
-        "image/record.json",
+        "images/image/harmonized.png",
+        "images/image/attempt_00.png",
+        "images/image/attempt_01.png",
+        "images/image/comparison.png",
+        "images/image/attention.png",
+        "images/image/record.json",
     } <= made
-    harmonized = images.read_image(folder / "image" / "harmonized.png").image
+    harmonized = images.read_image(folder / "images" / "image" / "harmonized.png").image
     assert harmonized.shape == composite.image.shape
-    record = json.loads((folder / "image" / "record.json").read_text())
+    record = json.loads((folder / "images" / "image" / "record.json").read_text())
     assert record["config"]["backbone"]["steps"] == 3
     assert record["config"]["backbone"]["path"]
     assert record["versions"]["torch"] == torch.__version__
     assert record["seed"] == 0
     assert record["reason"] == "all 2 iterations done"
-    assert record["costs"]["inversion"]["unet_calls"] == 6
+    assert record["costs"]["inversion"]["network_calls"] == 6
     assert [attempt["iteration"] for attempt in record["attempts"]] == [-1, 0, 1]
     (row,) = results.read_rows(folder)
     assert row["status"] == "ok"
     assert row["composite_fpsnr"] > 0
-    assert row["unet_calls"] == 2 * (3 + 3 + 1)
+    assert row["network_calls"] == 2 * (3 + 3 + 1)
 
 
 def test_the_same_command_gives_the_same_bytes(command):
-    first = command(folder="first")[2] / "image" / "harmonized.png"
-    second = command(folder="second")[2] / "image" / "harmonized.png"
+    first = command(folder="first")[2] / "images" / "image" / "harmonized.png"
+    second = command(folder="second")[2] / "images" / "image" / "harmonized.png"
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_the_seed_of_the_command_line_seeds_the_method(command):
     sampled = ("method.sample_posterior=true", "seed=1")
     pictures = [
-        (command(*sampled, *more, folder=folder)[2] / "image" / "harmonized.png").read_bytes()
+        (command(*sampled, *more, folder=folder)[2] / "images" / "image" / "harmonized.png").read_bytes()
         for folder, more in {"first": (), "again": (), "other": ("seed=2",)}.items()
     ]
     assert pictures[0] == pictures[1]
@@ -96,17 +98,18 @@ def test_the_seed_of_the_command_line_seeds_the_method(command):
 
 def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(command):
     _, _, folder = command()
-    before = (folder / "image" / "harmonized.png").stat().st_mtime_ns
+    before = (folder / "images" / "image" / "harmonized.png").stat().st_mtime_ns
     assert command()[0] == 0
-    assert (folder / "image" / "harmonized.png").stat().st_mtime_ns == before
+    assert (folder / "images" / "image" / "harmonized.png").stat().st_mtime_ns == before
     assert len(results.read_rows(folder)) == 1
-    code, error, _ = command("backbone.steps=4")
+    code, error, _ = command("sampler.steps=4")
     assert code == 2
     assert "another configuration" in error
+    assert "sampler.steps: 3 -> 4" in error
 
 
 def test_parts_are_chosen_and_left_out_on_the_command_line(command):
-    code, error, folder = command("embedding=[negative_prompt]", "~structure.anchor", "logger=[csv]")
+    code, error, folder = command("embedding=[negative_prompt]", "sampler.direct_inversion=false", "logger=[csv]")
     assert (code, error.count("Traceback")) == (0, 0)
     record = json.loads((folder / "run.json").read_text())
     config = record["config"]
@@ -199,7 +202,7 @@ def test_a_bad_mask_is_one_clear_line(command, photo, mask, message):
     [
         (["describer.background=''"], "describer"),
         (["backbone.stepz=3"], "stepz"),
-        (["backbone.steps=many"], "backbone.steps"),
+        (["sampler.steps=many"], "sampler.steps"),
         (["backbone=huge"], "huge"),
         (["backbone.path=/nowhere/at/all"], "backbone=tiny"),
         (["trainer.accelerator=abacus"], "abacus"),
@@ -247,7 +250,7 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
             "evaluator=none",
             f"backbone.path={pipeline_folder}",
             "backbone.size=64",
-            "backbone.steps=2",
+            "sampler.steps=2",
             "trainer=cpu",
         ]
     )
@@ -257,7 +260,7 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
     assert {name: row["status"] for name, row in rows.items()} == {"a": "ok", "b": "error", "c": "ok", "faint": "error"}
     assert "b.png" in rows["b"]["error"]
     assert "cannot be measured: the mask is empty" in rows["faint"]["error"]
-    assert all((folder / name / "harmonized.png").is_file() for name in ("a", "c", "faint"))
+    assert all((folder / "images" / name / "harmonized.png").is_file() for name in ("a", "c", "faint"))
 
 
 def test_rows_survive_a_line_cut_short(tmp_path):
@@ -265,18 +268,17 @@ def test_rows_survive_a_line_cut_short(tmp_path):
     with (tmp_path / "rows-rank0.jsonl").open("a") as file:
         file.write('{"name": "b", "conf')
     results.append_row(tmp_path / "rows-rank0.jsonl", {"name": "c", "config": "x", "status": "ok"})
-    assert "a" in results.finished_names(tmp_path, "x")
-    assert "c" in results.finished_names(tmp_path, "x")
+    assert [row["name"] for row in results.read_rows(tmp_path)] == ["a", "c"]
 
 
 def test_the_configuration_hash_ignores_what_changes_no_result():
     config = {"seed": 1, "backbone": {"steps": 3}, "name": "a", "trainer": {"devices": 1}, "dataset": {"limit": 3}}
     other = {**config, "name": "b", "trainer": {"devices": 2}, "dataset": {"limit": 9}}
-    assert results.config_hash(config) == results.config_hash(other)
-    assert results.config_hash(config) != results.config_hash({**config, "seed": 2})
+    assert config_hash(config) == config_hash(other)
+    assert config_hash(config) != config_hash({**config, "seed": 2})
 
 
 def test_a_composite_left_alone_is_said_to_be():
-    row = {"name": "a", "score": 0.7, "seconds": 0.3, "unet_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
-    assert "left alone as harmonious (evaluator=none" in run.describe_row(row, ())
-    assert "left alone" not in run.describe_row({**row, "reason": "all 1 iterations done"}, ())
+    row = {"name": "a", "score": 0.7, "seconds": 0.3, "network_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
+    assert "left alone as harmonious (evaluator=none" in describe_row(row, ())
+    assert "left alone" not in describe_row({**row, "reason": "all 1 iterations done"}, ())

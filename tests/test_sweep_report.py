@@ -38,7 +38,7 @@ def test_a_failing_job_is_logged_at_once_and_recorded(tmp_path, caplog):
     assert [record["status"] for record in records] == ["completed", "failed", "failed"]
     assert records[1] == {"config": {"seed": 1}, "status": "failed", "error": "seed: expected a number"}
     assert records[2]["error"] == "ZeroDivisionError: division by zero"
-    failed = sweep.summarize(tmp_path)
+    failed = sweep.summarize(sweep.jobs(tmp_path))
     assert sweep.failure_message(failed, 3) == (
         "2 of 3 jobs did not complete; 1: seed: expected a number; 2: ZeroDivisionError: division by zero"
     )
@@ -52,7 +52,7 @@ def test_a_single_run_is_no_job_of_a_sweep(tmp_path, caplog):
 
 def test_a_killed_job_counts_as_not_completed(tmp_path):
     sweep.record_status(tmp_path / "0", "running")
-    assert [job.status for job in sweep.summarize(tmp_path)] == ["running"]
+    assert [job.status for job in sweep.summarize(sweep.jobs(tmp_path))] == ["running"]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"status"', "\xff"])
@@ -67,5 +67,5 @@ def test_jobs_with_equal_results_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     for number, value in enumerate([30.0, 30.0, 31.0]):
         sweep.record_status(tmp_path / str(number), "completed", means={"fpsnr": value, "seconds": number})
-    sweep.summarize(tmp_path)
+    sweep.summarize(sweep.jobs(tmp_path))
     assert caplog.messages == ["jobs 0, 1 have exactly the same results: what they vary changes nothing"]

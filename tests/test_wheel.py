@@ -37,9 +37,9 @@ def test_it_runs_outside_the_checkout(unpacked, tmp_path):
         "import diffharmon; assert 'content' in diffharmon.__file__, diffharmon.__file__;"
         "from diffharmon.run import main; main()"
     )
-    arguments = ["experiment=demo", "evaluator=none", "backbone.steps=2", "hydra.run.dir=out", "trainer=cpu"]
+    arguments = ["experiment=demo", "evaluator=none", "sampler.steps=2", "hydra.run.dir=out", "trainer=cpu"]
     line = [sys.executable, "-c", code, str(unpacked), *arguments]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "coffee" / "harmonized.png").is_file()
+    assert (tmp_path / "out" / "images" / "coffee" / "harmonized.png").is_file()
     assert "fPSNR" in done.stdout + done.stderr

@@ -1,22 +1,22 @@
-"""Attention rules on a UNet for the length of a ``with`` block."""
+"""Attention rules on a network for the length of a ``with`` block."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from diffharmon.attention.processor import MapStore, RuleProcessor
-from diffharmon.attention.site import parse_site, rules_by_site
+from diffharmon.attention.site import find_sites, rules_by_site
 from diffharmon.types import AttentionRule
 
 
 @contextmanager
 def attention_control(
-    unet: Any, rules: Sequence[AttentionRule], steps: int, sources: Sequence[int] = ()
+    network: Any, rules: Sequence[AttentionRule], steps: int, sources: Sequence[int] = ()
 ) -> Iterator[MapStore]:
     """Install rules on the attention layers that some rule wants; the former processor objects come back in any case.
 
     Args:
-        unet: A diffusers ``UNet2DConditionModel``.
+        network: A diffusers model with attention processors, such as ``UNet2DConditionModel``.
         rules: What to do where and when.
         steps: Number of sampling steps, which the rules' fractions refer to.
         sources: For each batch row the row whose queries and keys it takes under a ``replace`` rule.
@@ -26,8 +26,8 @@ def attention_control(
     """
     if not sources and any(rule.action == "replace" for rule in rules):
         raise ValueError("a 'replace' attention rule needs the source row of every batch row, got none")
-    former = dict(unet.attn_processors)
-    sites = [parse_site(name) for name in former]
+    former = dict(network.attn_processors)
+    sites = find_sites(former)
     store = MapStore(steps=steps, sources=tuple(sources))
     chosen = rules_by_site(sites, rules)
     changed = {
@@ -35,8 +35,8 @@ def attention_control(
         for site in sites
     }
     # diffusers empties the dict it is given, so both calls get a copy.
-    unet.set_attn_processor(dict(changed))
+    network.set_attn_processor(dict(changed))
     try:
         yield store
     finally:
-        unet.set_attn_processor(dict(former))
+        network.set_attn_processor(dict(former))

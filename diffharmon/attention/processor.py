@@ -25,20 +25,39 @@ class MapStore:
     recorded: dict[str, Float[Tensor, "b heads q n"]] = field(default_factory=dict)
     seen_queries: set[int] = field(default_factory=set)
 
-    def maps(self, side: int = 16) -> Float[Tensor, "b q n"]:
+    def maps(self, canvas: tuple[int, int], cells: int = 256) -> Float[Tensor, "b rows columns n"]:
         """Return the recorded maps, the mean over all heads of all layers with equal weight.
 
-        Where layers of several resolutions recorded, those nearest to ``side`` x ``side`` cells are taken.
+        Where layers of several resolutions recorded, those nearest to ``cells`` cells are taken.
+
+        Args:
+            canvas: Height and width of the latents that the network was given.
+            cells: Number of attention cells, for example 256 for 16 x 16.
 
         Raises:
             ValueError: No layer recorded, because none has the number of queries that the rule asked for.
         """
         if not self.recorded:
-            sides = sorted(round(q**0.5) for q in self.seen_queries)
-            raise ValueError(f"no attention map was recorded: the layers seen have sides {sides} in latent cells")
-        nearest = min((maps.shape[2] for maps in self.recorded.values()), key=lambda q: abs(q**0.5 - side))
+            found = sorted(grid(queries, canvas) for queries in self.seen_queries)
+            grids = ", ".join(f"{rows} x {columns}" for rows, columns in found)
+            raise ValueError(f"no attention map was recorded: the layers seen have {grids} cells")
+        nearest = min((maps.shape[2] for maps in self.recorded.values()), key=lambda q: abs(q**0.5 - cells**0.5))
         chosen = [maps for maps in self.recorded.values() if maps.shape[2] == nearest]
-        return torch.cat(chosen, dim=1).mean(dim=1)
+        return torch.cat(chosen, dim=1).mean(dim=1).unflatten(1, grid(nearest, canvas))
+
+
+def grid(queries: int, canvas: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and columns of an attention layer's queries over latents of height and width ``canvas``.
+
+    Raises:
+        ValueError: The queries do not form a grid of the canvas's aspect.
+    """
+    height, width = canvas
+    rows = round((queries * height / width) ** 0.5)
+    columns = queries // max(rows, 1)
+    if rows * columns != queries:
+        raise ValueError(f"{queries} attention queries form no grid over {height} x {width} latent cells")
+    return rows, columns
 
 
 class RuleProcessor:
@@ -49,6 +68,8 @@ class RuleProcessor:
     """
 
     def __init__(self, site: Site, rules: Sequence[AttentionRule], store: MapStore) -> None:
+        if site.kind not in ("self", "cross"):
+            raise ValueError(f"{site.name}: expected self- or cross-attention for a rule, got {site.kind} attention")
         self.site = site
         self.rules = tuple(rules)
         self.store = store

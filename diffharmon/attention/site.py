@@ -1,36 +1,60 @@
-"""Where an attention layer sits in a diffusers UNet, read from its processor's name."""
+"""Where the attention layers of a diffusers network sit, read from their processors' names."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from diffharmon.types import AttentionRule, Site
 
-KINDS = {"attn1": "self", "attn2": "cross"}
+KINDS = {"attn1": "self", "attn2": "cross", "attn": "joint"}
+# In the order of the forward pass. Transformers without a bottleneck have no places, only depth.
 PLACES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
+BLOCKS = (*PLACES, "transformer_blocks", "single_transformer_blocks")
 
 
-def parse_site(name: str) -> Site:
-    """Read place and kind from a name such as ``down_blocks.0.attentions.1.transformer_blocks.0.attn2.processor``.
+def find_sites(names: Iterable[str]) -> tuple[Site, ...]:
+    """Read the attention layers from processor names, in the order of the forward pass.
+
+    Depth counts the layers of one kind: 0 is the first of them, 1 the last.
+
+    Args:
+        names: Such as ``down_blocks.0.attentions.1.transformer_blocks.0.attn2.processor``; numbers ascend within a
+            block.
 
     Raises:
-        ValueError: The name is not of that form.
+        ValueError: A name is not of that form.
     """
+    layers = sorted(((_parse(name), name) for name in names), key=lambda layer: layer[0][0])
+    totals, passed = Counter(kind for (_, kind), _ in layers), Counter[str]()
+    sites = []
+    for (block, kind), name in layers:
+        depth = passed[kind] / max(totals[kind] - 1, 1)
+        passed[kind] += 1
+        sites.append(Site(name, kind, PLACES.get(BLOCKS[block], ""), depth))
+    return tuple(sites)
+
+
+def _parse(name: str) -> tuple[int, str]:
+    """Return the block's place in the forward pass and the kind of attention."""
     parts = name.split(".")
     kinds = [KINDS[part] for part in parts if part in KINDS]
-    if parts[0] not in PLACES or len(kinds) != 1:
-        raise ValueError(f"attention processor name {name!r}: expected down/mid/up blocks with one of {sorted(KINDS)}")
-    return Site(name, PLACES[parts[0]], kinds[0])
+    if parts[0] not in BLOCKS or len(kinds) != 1:
+        raise ValueError(
+            f"attention processor name {name!r}: expected one of {', '.join(BLOCKS)} first, and one of "
+            f"{', '.join(KINDS)} after it"
+        )
+    return BLOCKS.index(parts[0]), kinds[0]
 
 
 def rules_by_site(sites: Iterable[Site], rules: Iterable[AttentionRule]) -> dict[str, tuple[AttentionRule, ...]]:
-    """Give each layer the rules that want it; layers that no rule wants are left out.
+    """Give each layer the rules that select it; layers that no rule selects are left out.
 
     Raises:
-        ValueError: A rule wants a layer of a kind or place that the UNet does not have.
+        ValueError: A rule selects no layer of the network.
     """
     sites, rules = tuple(sites), tuple(rules)
     for rule in rules:
         if not any(rule.matches(site) for site in sites):
-            found = sorted({f"{site.kind}/{site.place}" for site in sites})
-            raise ValueError(f"attention rule {rule} matches no layer; this UNet has {', '.join(found)}")
-    wanted = {site.name: tuple(rule for rule in rules if rule.matches(site)) for site in sites}
-    return {name: chosen for name, chosen in wanted.items() if chosen}
+            found = sorted({f"{site.kind}/{site.place or 'anywhere'}" for site in sites})
+            raise ValueError(f"attention rule {rule} matches no layer; this network has {', '.join(found)}")
+    chosen = {site.name: tuple(rule for rule in rules if rule.matches(site)) for site in sites}
+    return {name: matching for name, matching in chosen.items() if matching}

@@ -11,7 +11,8 @@ from diffharmon.config.composing import composed as composed
 from diffharmon.config.composing import prepare as prepare
 from diffharmon.config.folders import CONFIG_FOLDER as CONFIG_FOLDER
 from diffharmon.config.folders import register_resolvers as register_resolvers
+from diffharmon.config.kinds import load_target as load_target
+from diffharmon.config.validation import DESCRIBE as DESCRIBE
+from diffharmon.config.validation import Layout as Layout
 from diffharmon.config.validation import components as components
-from diffharmon.config.validation import load_target as load_target
-from diffharmon.config.validation import schema as schema
 from diffharmon.config.validation import validate as validate

@@ -1,12 +1,14 @@
 """Building components by ``_target_``."""
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
+from diffharmon.config.capabilities import check_capabilities
+from diffharmon.config.kinds import load_target
 from diffharmon.config.recommended import KEY as RECOMMENDED
-from diffharmon.config.validation import load_target
-from diffharmon.errors import ConfigError
+from diffharmon.errors import ConfigError, DiffharmonError
 
 # Keys that describe a choice and are no constructor arguments.
 NOT_ARGUMENTS = ("_target_", RECOMMENDED)
@@ -20,18 +22,27 @@ def build(node: Any, **values: Any) -> Any:
         values: Constructor arguments that no configuration holds, such as the run's folder.
 
     Raises:
-        ConfigError: A constructor refuses a setting; the message starts with the setting's full key.
+        ConfigError: A constructor refuses a setting; the message starts with the setting's full key. Or a part needs
+            what the backbone beside it does not provide.
     """
     if isinstance(node, ListConfig):
         return [build(item) for item in node]
     if not isinstance(node, DictConfig):
         return node
+    if "backbone" in node and "_target_" in node:
+        check_capabilities(node)
     content = {str(name): build(node[name]) for name in node if name not in NOT_ARGUMENTS}
     if "_target_" not in node:
         return content
     key = node._get_full_key(None)
     target = load_target(str(node["_target_"]), key)
+    for name in values.keys() & content.keys():
+        raise ConfigError(f"{key}.{name}: set by the run, not by the configuration")
     try:
         return target(**content, **values)
     except ConfigError as error:
-        raise ConfigError(f"{key}.{error}" if str(error).split(":")[0] in content else str(error)) from error
+        raise ConfigError(f"{key}.{error}" if re.split(r"\W", str(error))[0] in content else str(error)) from error
+    except DiffharmonError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error

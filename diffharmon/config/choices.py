@@ -19,7 +19,7 @@ FORMER_CHOICES = {
     "structure": {
         "none": "[]",
         "attention": "[cross_attention,self_attention]",
-        "anchor": "[cross_attention,self_attention,anchor]",
+        "anchor": "[cross_attention,self_attention]",
         "sobel": "[cross_attention,self_attention,sobel]",
         "pidinet": "[cross_attention,self_attention,pidinet]",
         "paper": "[cross_attention,self_attention,sobel,pidinet]",
@@ -28,8 +28,20 @@ FORMER_CHOICES = {
     "metrics": {"full": "[full,clip]", "ihd256": "[ihd256,clip]"},
     "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
 }
+# Keys of before, and where the same is set now.
+FORMER_KEYS = {
+    "backbone.steps": "sampler.steps",
+    "backbone.inversion": "sampler.inversion",
+    "structure.anchor": "sampler.direct_inversion",
+    "embedding.null": "embedding.unconditional",
+    "prior": "backbone.recommended",
+    "judge": "evaluator.recommended",
+    "threads": "trainer.threads",
+    "clip_score": "metrics=[...,clip]",
+    "method.policy.enough": "evaluator.recommended.skip_above",
+}
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
-_CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(MULTIPLE)})=")
+_CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(sorted(GROUPS))})=")
 _PACKAGE = re.compile(r"# @package (\S+)")
 
 
@@ -41,8 +53,10 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
     the validation.
 
     Raises:
-        ConfigError: A group of several parts is given one name instead of a list, or two parts for the same slot.
+        ConfigError: A group of several parts is given one name instead of a list, or two parts for the same slot; a
+            group of one choice is given something else than a name.
     """
+    overrides = [override for override in overrides if override != "experiment=null"]  # Hydra's own default
     choosing = [o for o in overrides if _CHOICE.match(o)]
     for override in OverridesParser.create().parse_overrides(choosing):
         group = str(override.key_or_group)
@@ -61,11 +75,16 @@ def set_or_add(override: str) -> str:
 
 
 def check_choice(group: str, choice: Any) -> None:
-    """Refuse what is no list of parts, and two parts that fill the same slot.
+    """Refuse what is no list of parts, and two parts that fill the same slot; of other groups, what is no name.
 
     Raises:
-        ConfigError: With the list that was meant.
+        ConfigError: With the list that was meant, or the choices.
     """
+    if group not in MULTIPLE:
+        if not isinstance(choice, str):
+            got = "null" if choice is None else choice
+            raise ConfigError(f"{group}={got}: expected one of {', '.join(choices_of(group))}")
+        return
     if isinstance(choice, str) and choice.startswith("[") and choice.endswith("]"):
         choice = [name.strip() for name in choice[1:-1].split(",")]
     if not isinstance(choice, list):
@@ -110,8 +129,13 @@ def explain(error: Exception) -> Exception:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
     if name in FORMER_CHOICES.get(group, {}):
         return ConfigError(f"{group}={name}: expected a list of parts, here {group}={as_list(group, name)}")
-    known = error.options or sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
+    known = error.options or choices_of(group)
     return ConfigError(f"{group}={name}: there is no such choice{nearest(name, known)}")
+
+
+def choices_of(group: str) -> list[str]:
+    """List a group's choices; those of other packages are not among them."""
+    return sorted(path.stem for path in (CONFIG_FOLDER / group).glob("*.yaml"))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffharmon.config.choices import explain, prepare_overrides, refuse_single_choices
 from diffharmon.config.folders import register_resolvers
-from diffharmon.config.recommended import fill_recommended
-from diffharmon.config.validation import validate
+from diffharmon.config.validation import RUN, Layout, validate
 
 
 def composed(overrides: Sequence[str], values: Mapping[str, Any] = MappingProxyType({})) -> DictConfig:
@@ -38,19 +37,18 @@ def composed(overrides: Sequence[str], values: Mapping[str, Any] = MappingProxyT
     return prepare(config, choices)
 
 
-def prepare(config: DictConfig, choices: Mapping[str, Any]) -> DictConfig:
+def prepare(config: DictConfig, choices: Mapping[str, Any], layout: Layout = RUN) -> DictConfig:
     """Validate a composed configuration before anything loads.
 
     Args:
         config: As Hydra composed it; gets the types and the defaults that constructors declare.
         choices: Hydra's record of choices, ``hydra.runtime.choices``.
+        layout: What stands at the top level.
 
     Raises:
         ConfigError: Naming the key.
     """
     register_resolvers()
     refuse_single_choices(choices)
-    with open_dict(config):
-        fill_recommended(config)
-    validate(config)
+    validate(config, layout)
     return config

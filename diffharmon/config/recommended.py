@@ -6,12 +6,9 @@ place is overridden. A file lists what differs from the defaults below.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from diffharmon.errors import ConfigError
+from annotated_types import Ge, Le
 
 KEY = "recommended"
 
@@ -21,6 +18,7 @@ class BackboneUse:
     """How a diffusion model is best used; the defaults are the paper's, for Stable Diffusion.
 
     Attributes:
+        steps: Sampling steps.
         guidance: Classifier-free guidance scale of the edit.
         inversion_guidance: Guidance of the inversion.
         target_correction: Fraction of direct inversion's correction that the edited branch receives too.
@@ -29,12 +27,13 @@ class BackboneUse:
         threads: CPU threads; None leaves the choice to torch.
     """
 
-    guidance: float = 2.5
-    inversion_guidance: float = 0.0
-    target_correction: float = 0.0
-    attention_divisor: int = 32
+    steps: Annotated[int, Ge(1)] = 50
+    guidance: Annotated[float, Ge(0)] = 2.5
+    inversion_guidance: Annotated[float, Ge(0)] = 0.0
+    target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
+    attention_divisor: Annotated[int, Ge(1)] = 32
     calibrate: bool = False
-    threads: int | None = None
+    threads: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass
@@ -47,28 +46,9 @@ class EvaluatorUse:
         include_composite: Whether the untouched composite may be the result.
     """
 
-    descriptions: int = 1
+    descriptions: Annotated[int, Ge(1)] = 1
     skip_above: float | None = None
     include_composite: bool = True
 
 
 USES: dict[str, type] = {"backbone": BackboneUse, "evaluator": EvaluatorUse}
-
-
-def fill_recommended(config: DictConfig) -> None:
-    """Complete ``backbone.recommended`` and ``evaluator.recommended`` by the defaults.
-
-    Raises:
-        ConfigError: Unknown key or wrong type, with its full key.
-    """
-    for group, use in USES.items():
-        node: Any = config.get(group)
-        if not isinstance(node, DictConfig):
-            continue
-        given = node.get(KEY) or {}
-        try:
-            complete = OmegaConf.merge(OmegaConf.structured(use), given)
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"{group}.{KEY}.{error.full_key}: {reason}") from error
-        node[KEY] = OmegaConf.to_container(complete)

@@ -1,139 +1,221 @@
-"""Validation: every component against its constructor, every group of parts against what was chosen."""
+"""Validation of a whole configuration, as far as possible before anything heavy is imported.
 
-import inspect
-import types
-import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import field, make_dataclass
-from functools import cache
-from importlib import import_module
-from typing import Any
+First every key and value is checked against the constructors' source (`diffharmon.config.signatures`). Only then the
+classes are imported: that they are of the right kind is checked on the classes themselves, and so is what their source
+alone does not tell.
+"""
 
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from diffharmon.config.choices import MULTIPLE
+from diffharmon.config.choices import FORMER_KEYS, MULTIPLE, choices_of, nearest
+from diffharmon.config.kinds import KINDS, check_kinds, load_target
 from diffharmon.config.recommended import KEY as RECOMMENDED
 from diffharmon.config.recommended import USES
+from diffharmon.config.signatures import Parameter, Parameters, declared_parameters, parameters_of
+from diffharmon.config.source import UNKNOWN
+from diffharmon.config.values import Mismatch, fit, shown
 from diffharmon.errors import ConfigError
 
-PRIMITIVES = (int, float, bool, str)
-PACKAGES = ("diffharmon.", "lightning.")
+
+@dataclass(frozen=True)
+class Layout:
+    """What stands at the top level of a configuration.
+
+    Attributes:
+        settings: Types of the plain settings.
+        groups: Keys of the components.
+        required: Whether each of them has to be there; a training recipe has what it needs.
+    """
+
+    settings: Mapping[str, Any]
+    groups: tuple[str, ...]
+    required: bool = True
 
 
-def load_target(target: str, key: str) -> Any:
-    """Import what ``_target_`` names.
+RUN = Layout({"name": str, "seed": Annotated[int, Ge(0)]}, (*KINDS, "trainer"))
+COUNT = Annotated[int, Ge(1)]
+DESCRIBE = Layout(
+    {"name": str, "seed": Annotated[int, Ge(0)], "workers": COUNT, "descriptions": COUNT, "output": str | None},
+    ("dataset", "describer"),
+)
+
+
+def validate(config: DictConfig, layout: Layout | None = None) -> None:
+    """Check a configuration, and give every component the types and the defaults that its constructor declares.
+
+    Args:
+        config: As composed; interpolations are resolved for checking and stay as they are.
+        layout: What stands at its top level; None checks the components alone.
 
     Raises:
-        ConfigError: It does not exist.
+        ConfigError: Unknown key, wrong type or choice, value out of bounds, missing value or unsuitable class, with its
+            full key.
     """
-    module, _, name = target.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}._target_: cannot import {target!r}: {error}") from error
-
-
-def constructor_parameters(target: Any) -> dict[str, inspect.Parameter]:
-    """Read what a class can be built with; ``**arguments`` stands for what the next class in line takes."""
-    found: dict[str, inspect.Parameter] = {}
-    for base in inspect.getmro(target) if inspect.isclass(target) else ():
-        if "__init__" not in vars(base):
-            continue
-        _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
-        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        found = {**{p.name: p for p in own if p.kind not in variable}, **found}
-        if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in own):
-            break
-    return found
-
-
-@cache
-def schema(target: type) -> type:
-    """Turn a constructor's signature into a structured config.
-
-    Primitives keep their type (``None`` allowed where the annotation says so), ``Literal`` becomes ``str``, everything
-    else is ``Any``.
-    """
-    fields: list[Any] = []
-    for name, parameter in constructor_parameters(target).items():
-        default = parameter.default
-        if default is parameter.empty:
-            default = MISSING
-        elif not isinstance(default, (*PRIMITIVES, type(None))):
-            default = None
-        kind = field_type(parameter.annotation) if default is not None else Any
-        if default is None and None in optional_kinds(parameter.annotation):
-            kind = field_type(parameter.annotation)
-        fields.append((name, kind, field(default=default)))
-    return make_dataclass(f"{target.__name__}Config", fields)
-
-
-def optional_kinds(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, with None for ``NoneType``; any other annotation is its only member."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return tuple(None if kind is type(None) else kind for kind in typing.get_args(annotation))
-    return (annotation,)
-
-
-def field_type(annotation: Any) -> Any:
-    """Reduce an annotation to what OmegaConf can check."""
-    kinds = optional_kinds(annotation)
-    plain = [kind for kind in kinds if kind is not None]
-    if len(plain) != 1:
-        return Any
-    kind = plain[0]
-    if typing.get_origin(kind) is typing.Literal and all(isinstance(c, str) for c in typing.get_args(kind)):
-        kind = str
-    if kind not in PRIMITIVES:
-        return Any
-    return typing.Optional[kind] if None in kinds else kind  # noqa: UP045 (OmegaConf reads this form)
-
-
-def components(config: DictConfig, key: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Walk all nodes that have a ``_target_``, with their full keys; interpolated nodes are met where they stand."""
-    if "_target_" in config:
-        yield key, config
-    for name in map(str, config):
-        path = f"{key}.{name}" if key else name
-        if OmegaConf.is_interpolation(config, name) or OmegaConf.is_missing(config, name):
-            continue
-        node = config._get_node(name)
-        if isinstance(node, DictConfig) and not node._is_none():
-            yield from components(node, path)
-
-
-def validate(config: DictConfig) -> None:
-    """Check every component against its constructor, and give it the types and the defaults declared there.
-
-    Raises:
-        ConfigError: Unknown key, wrong type, wrong choice or missing value, with its full key.
-    """
-    for group in MULTIPLE:
-        for name in map(str, config.get(group) or {}):
-            check_part(group, name, config[group][name])
+    if layout is not None:
+        check_groups(config, layout)
+    unread = []
     for key, node in components(config):
-        if not str(node._target_).startswith(PACKAGES):
-            expected = " or ".join(PACKAGES)
-            raise ConfigError(f"{key}._target_: expected something inside {expected}, got {node._target_!r}")
-        target = load_target(str(node._target_), key)
-        described = {"_target_", RECOMMENDED} if key in USES else {"_target_"}
-        given = OmegaConf.create({name: node._get_node(name) for name in node if name not in described})
-        given._set_parent(node._get_parent())
-        parameters = constructor_parameters(target)
-        for name in map(str, given):
-            if name not in parameters:
-                raise ConfigError(f"{key}.{name}: unknown key; expected one of {', '.join(parameters)}")
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(schema(target)), given)
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"{key}.{error.full_key}: {reason}") from error
-        for name, parameter in parameters.items():
-            check_value(f"{key}.{name}", merged, name, parameter)
+        parameters = declared_parameters(target_of(key, node))
+        if parameters is None:
+            unread.append((key, node))
+        else:
+            check_component(key, node, parameters)
+    for key, node in unread:
+        check_component(key, node, parameters_of(load_target(target_of(key, node), key)))
+    check_kinds(config, layout.groups if layout else ())
+
+
+def check_top_level(config: DictConfig, layout: Layout) -> None:
+    """Check the plain settings, and that every group has a choice.
+
+    Raises:
+        ConfigError: With the key.
+    """
+    known = [*layout.settings, *layout.groups]
+    for name in map(str, config):
+        if name not in known:
+            raise unknown_key(name, known)
+    for name, kind in layout.settings.items():
+        check_setting("", config, name, Parameter(kind, layout.required))
+    for group in layout.groups:
+        chosen = config.get(group)
+        if (chosen is None and layout.required) or (group not in MULTIPLE and not isinstance(chosen, DictConfig)):
+            got = "nothing" if chosen is None else shown(chosen)
+            raise ConfigError(f"{group}: expected one of {', '.join(choices_of(group))}, got {got}")
+
+
+def check_groups(config: DictConfig, layout: Layout) -> None:
+    """Check what stands at the top level, the parts of the groups that have several, and what choices recommend.
+
+    Raises:
+        ConfigError: With the full key.
+    """
+    check_top_level(config, layout)
+    for group in set(MULTIPLE) & set(layout.groups):
+        for name in map(str, config[group]):
+            check_part(group, name, config[group][name])
+    for group in USES.keys() & set(layout.groups):
+        fill_recommended(config[group], group, USES[group])
+
+
+def components(config: Any, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Walk all nodes that have a ``_target_``, with their full keys; interpolated nodes are met where they stand."""
+    if isinstance(config, DictConfig) and "_target_" in config:
+        yield key, config
+    for path, name in children(config, key):
+        if not OmegaConf.is_interpolation(config, name) and not OmegaConf.is_missing(config, name):
+            yield from components(config._get_node(name), path)
+
+
+def children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """List the full keys and the names or numbers of what a node holds."""
+    if isinstance(node, ListConfig) and not node._is_none():
+        yield from ((f"{key}[{number}]", number) for number in range(len(node)))
+    elif isinstance(node, DictConfig) and not node._is_none():
+        yield from ((f"{key}.{name}" if key else str(name), name) for name in node)
+
+
+def target_of(key: str, node: DictConfig) -> str:
+    """Return a node's ``_target_``.
+
+    Raises:
+        ConfigError: It is no name of a class in a module.
+    """
+    target = resolved(f"{key}._target_", node, "_target_")
+    if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")) or "." not in target:
+        raise ConfigError(f"{key}._target_: expected module.Class, got {target!r}")
+    return target
+
+
+def check_component(key: str, node: DictConfig, parameters: Parameters) -> None:
+    """Check a node's keys and values against what its class can be built with.
+
+    Raises:
+        ConfigError: With the full key.
+    """
+    described = {"_target_", RECOMMENDED} if key in USES else {"_target_"}
+    for name in map(str, node):
+        if name not in parameters and name not in described:
+            raise unknown_key(f"{key}.{name}", parameters)
+    for name, parameter in parameters.items():
+        check_setting(key, node, name, parameter)
+
+
+def check_setting(key: str, node: DictConfig, name: str, parameter: Parameter) -> None:
+    """Check one setting, and write it back where the declared type is another: 3 for a float is 3.0.
+
+    Raises:
+        ConfigError: With the full key.
+    """
+    path = f"{key}.{name}" if key else name
+    if OmegaConf.is_missing(node, name) or (name not in node and parameter.required):
+        raise ConfigError(f"{path}: a value is required, none was given")
+    if name not in node or parameter.annotation is UNKNOWN:
+        return
+    value = resolved(path, node, name)
+    try:
+        fitted = fit(value, parameter.annotation)
+    except Mismatch as mismatch:
+        raise ConfigError(
+            f"{path}{mismatch.place}: expected {mismatch.expected}, got {shown(mismatch.value)}"
+        ) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    if type(fitted) is not type(value):
         with open_dict(node):
-            adopt_types(node, merged)
-            fill_defaults(node, inspect.signature(target).parameters)
+            node[name] = fitted
+
+
+def resolved(path: str, node: DictConfig, name: str) -> Any:
+    """Return a setting with its interpolations resolved.
+
+    Raises:
+        ConfigError: An interpolation names what is not there.
+    """
+    try:
+        return node[name]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}{missing_step(node, name)}") from error
+
+
+def missing_step(node: DictConfig, name: str) -> str:
+    """Name the key that is nearest to the one that an interpolation does not find."""
+    text = str(OmegaConf.to_container(node, resolve=False)[name])  # type: ignore[index, call-overload]
+    for reference in re.findall(r"\$\{([\w.]+)\}", text):
+        place: Any = node._get_root()
+        for step in reference.split("."):
+            if isinstance(place, DictConfig) and step not in place:
+                return nearest(step, map(str, place))
+            place = OmegaConf.select(place, step) if isinstance(place, DictConfig) else None
+    return ""
+
+
+def unknown_key(path: str, known: Iterable[str]) -> ConfigError:
+    """Describe an unknown key with the known one that is meant."""
+    former = FORMER_KEYS.get(path)
+    meant = f"; {former} is meant" if former else nearest(path.rpartition(".")[2], known)
+    return ConfigError(f"{path}: unknown key{meant}")
+
+
+def fill_recommended(node: DictConfig, group: str, use: type) -> None:
+    """Check what a choice recommends and complete it by the defaults.
+
+    Raises:
+        ConfigError: With the full key.
+    """
+    given = resolved(f"{group}.{RECOMMENDED}", node, RECOMMENDED) if RECOMMENDED in node else OmegaConf.create({})
+    if not isinstance(given, DictConfig):
+        raise ConfigError(f"{group}.{RECOMMENDED}: expected a mapping, got {given!r}")
+    check_component(f"{group}.{RECOMMENDED}", given, parameters_of(use))
+    with open_dict(node):
+        node[RECOMMENDED] = {name: p.default for name, p in parameters_of(use).items()} | dict(given)
 
 
 def check_part(group: str, name: str, part: Any) -> None:
@@ -145,40 +227,10 @@ def check_part(group: str, name: str, part: Any) -> None:
     if isinstance(part, DictConfig) and "_target_" in part:
         return
     key = f"{group}.{name}"
-    if (group, name) == ("embedding", "null"):
-        raise ConfigError(f"{key}: unknown key; embedding.unconditional is meant")
+    if key in FORMER_KEYS:
+        raise ConfigError(f"{key}: unknown key; {FORMER_KEYS[key]} is meant")
     if part is None:
         raise ConfigError(f"{key}: expected settings, got null; ~{key} leaves the part out")
     if isinstance(part, str):
         raise ConfigError(f"{key}: expected settings, got {part!r}; {group}=[...,{part}] chooses a part")
     raise ConfigError(f"{key}: settings of a part that is not chosen; choose it in {group}=[...], or remove them")
-
-
-def adopt_types(node: DictConfig, merged: Any) -> None:
-    """Write values back in the type the constructor declares, so that 3 and 3.0 are one configuration."""
-    for name in map(str, node):
-        if name in merged and not OmegaConf.is_interpolation(node, name):
-            value = merged[name]
-            if isinstance(value, PRIMITIVES) and type(value) is not type(node[name]):
-                node[name] = value
-
-
-def fill_defaults(node: DictConfig, parameters: Mapping[str, inspect.Parameter]) -> None:
-    """Add the constructor's own defaults, so that a run's record is complete and its hash follows a changed default."""
-    for name, parameter in parameters.items():
-        default = parameter.default
-        settable = isinstance(default, (*PRIMITIVES, tuple)) or field_type(parameter.annotation) is not Any
-        if name not in node and default is not parameter.empty and settable:
-            node[name] = list(default) if isinstance(default, tuple) else default
-
-
-def check_value(key: str, merged: Any, name: str, parameter: inspect.Parameter) -> None:
-    """Refuse a missing value and a choice outside a ``Literal``."""
-    if OmegaConf.is_missing(merged, name):
-        raise ConfigError(f"{key}: a value is required, none was given")
-    if name not in merged or OmegaConf.is_interpolation(merged, name):
-        return
-    if typing.get_origin(parameter.annotation) is typing.Literal:
-        choices = typing.get_args(parameter.annotation)
-        if merged[name] not in choices:
-            raise ConfigError(f"{key}: expected one of {', '.join(map(str, choices))}, got {merged[name]!r}")

@@ -4,6 +4,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 
 from diffharmon.dataset.reading import FileSettings, existing_folder, image_files, log_skipped, read_composite
 from diffharmon.dataset.selection import choose
@@ -58,13 +61,13 @@ class Folder:
         images: str,
         masks: str,
         reals: str | None = None,
-        limit: int | None = None,
-        seed: int = 0,
+        limit: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
         strict: bool = True,
         mask_channel: str | None = None,
-        label: int | None = None,
-        mask_floor: int = MASK_FLOOR,
-        max_megapixels: int | float = MAX_MEGAPIXELS,
+        label: Annotated[int, Ge(0)] | None = None,
+        mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
+        max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
     ) -> None:
         self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         image_folder, mask_folder = existing_folder(images, "dataset.images"), existing_folder(masks, "dataset.masks")
@@ -89,10 +92,17 @@ class Folder:
 
     def __getitem__(self, index: int) -> Composite:
         """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        files = self.files(index)
+        name, real = self._entries[index].name, files.get("real")
+        return read_composite(name, "folder", files["photo"], files["mask"], real, settings=self.settings)
+
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files that composite ``index`` is read from; raises ``InputError`` when they do not pair."""
         entry = self._entries[index]
         if entry.fault or entry.image is None or entry.mask is None:
             raise InputError(entry.fault)
-        return read_composite(entry.name, "folder", entry.image, entry.mask, entry.real, settings=self.settings)
+        found = {"photo": entry.image, "mask": entry.mask}
+        return found if entry.real is None else {**found, "real": entry.real}
 
     def name(self, index: int) -> str:
         """Return the stem of composite ``index``."""

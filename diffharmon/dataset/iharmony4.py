@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
 
 from diffharmon.dataset.reading import FileSettings, existing_folder, image_files, read_composite, read_list
 from diffharmon.dataset.selection import choose
 from diffharmon.errors import InputError
-from diffharmon.images import FILTERS, MASK_FLOOR, MAX_MEGAPIXELS, SUFFIXES, Filter
+from diffharmon.images import MASK_FLOOR, MAX_MEGAPIXELS, SUFFIXES, Filter
 from diffharmon.types import Composite
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
@@ -59,22 +62,18 @@ class IHarmony4:
         root: str,
         subset: str | Sequence[str] | None = None,
         split: str = "test",
-        size: int | None = None,
+        size: Annotated[int, Ge(8)] | None = None,
         filter: Filter = "bicubic",
-        limit: int | None = None,
-        seed: int = 0,
+        limit: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
         mask_channel: str | None = None,
-        label: int | None = None,
-        mask_floor: int = MASK_FLOOR,
-        max_megapixels: int | float = MAX_MEGAPIXELS,
+        label: Annotated[int, Ge(0)] | None = None,
+        mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
+        max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
     ) -> None:
         self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
         self.root = existing_folder(root, "dataset.root (set IHARMONY4_ROOT)")
         self.split, self.size, self.filter = split, size, filter
-        if size is not None and size < 8:
-            raise InputError(f"dataset.size must be at least 8 pixels or null for the full size, got {size}")
-        if filter not in FILTERS:
-            raise InputError(f"dataset.filter must be one of {', '.join(FILTERS)}, got {filter}")
         subsets = [subset] if isinstance(subset, str) else None if subset is None else list(subset)
         entries = self._entries_of(subsets)
         names = [Path(entry.file).stem for entry in entries]
@@ -91,6 +90,13 @@ class IHarmony4:
 
     def __getitem__(self, index: int) -> Composite:
         """Read one composite; raises ``InputError`` naming the file when it cannot be used."""
+        files = self.files(index)
+        name, source = self.name(index), self._entries[index].source
+        photo, mask, real = (files[kind] for kind in ("photo", "mask", "real"))
+        return read_composite(name, source, photo, mask, real, self.size, self.filter, self.settings)
+
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files that composite ``index`` is read from; raises ``InputError`` for a name without parts."""
         entry = self._entries[index]
         name = self.name(index)
         parts = name.rsplit("_", 2)
@@ -98,16 +104,12 @@ class IHarmony4:
             raise InputError(
                 f"{entry.file} of {entry.source} is not named <image>_<mask>_<number> as iHarmony4's files"
             )
-        return read_composite(
-            name,
-            entry.source,
-            find_image(_part(entry.folder, _COMPOSITES), name, Path(entry.file).suffix),
-            find_image(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
-            find_image(_part(entry.folder, _REALS), parts[0], Path(entry.file).suffix),
-            self.size,
-            self.filter,
-            self.settings,
-        )
+        suffix = Path(entry.file).suffix
+        return {
+            "photo": find_image(_part(entry.folder, _COMPOSITES), name, suffix),
+            "mask": find_image(_part(entry.folder, _MASKS), f"{parts[0]}_{parts[1]}", ".png"),
+            "real": find_image(_part(entry.folder, _REALS), parts[0], suffix),
+        }
 
     def name(self, index: int) -> str:
         """Return the composite's file name without its suffix."""

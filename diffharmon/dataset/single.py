@@ -51,6 +51,11 @@ class Single:
         """Read the composite; raises ``InputError`` naming the file when it cannot be used."""
         return read_composite(self.name(index), "single", self.image, self.mask, self.real, settings=self.settings)
 
+    def files(self, index: int) -> dict[str, Path]:
+        """Return the files that the composite is read from."""
+        found = {"photo": self.image, "mask": self.mask}
+        return found if self.real is None else {**found, "real": self.real}
+
     def name(self, index: int) -> str:
         """Return the image file's stem."""
         if index != 0:

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from diffharmon.condition import grades
 from diffharmon.condition.vocabulary import VOCABULARY
 from diffharmon.dataset.reading import existing_folder, image_files
 from diffharmon.dataset.selection import choose
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError, InputError
 from diffharmon.files import write_text
 from diffharmon.images import MASK_THRESHOLD, from_uint8, read_image, read_mask, to_uint8
 from diffharmon.types import Composite, Description
@@ -66,22 +68,20 @@ class Synthetic:
         self,
         photos: str,
         masks: str | None = None,
-        count: int | None = None,
-        seed: int = 0,
-        limit: int | None = None,
-        min_area: float = 0.02,
-        max_area: float = 0.75,
+        count: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
+        limit: Annotated[int, Ge(1)] | None = None,
+        min_area: Annotated[float, Ge(0), Le(1)] = 0.02,
+        max_area: Annotated[float, Ge(0), Le(1)] = 0.75,
         min_psnr: float = 10.0,
         max_psnr: float = 28.0,
         neutral: str = "daylight",
         words: str | None = None,
     ) -> None:
-        if not 0 <= min_area < max_area <= 1:
-            raise InputError(f"expected 0 <= dataset.min_area < dataset.max_area <= 1, got {min_area} and {max_area}")
+        if not min_area < max_area:
+            raise ConfigError(f"min_area: expected less than max_area, {max_area}, got {min_area}")
         if not min_psnr < max_psnr:
-            raise InputError(f"expected dataset.min_psnr below dataset.max_psnr, got {min_psnr} and {max_psnr} dB")
-        if count is not None and count < 1:
-            raise InputError(f"dataset.count must be at least 1 or null for one a mask, got {count}")
+            raise ConfigError(f"min_psnr: expected less than max_psnr, {max_psnr} dB, got {min_psnr} dB")
         self.seed, self.min_psnr, self.max_psnr, self.neutral = seed, min_psnr, max_psnr, neutral
         folder = existing_folder(photos, "dataset.photos")
         found = sorted(_pairs(folder, masks), key=lambda entry: self._digest(entry.name))

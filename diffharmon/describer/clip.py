@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -12,7 +14,7 @@ from diffharmon.clip_model import EMBEDDED, ClipEmbedder
 from diffharmon.condition.light import cards_under
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
 from diffharmon.describer import words
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError
 from diffharmon.images.regions import close_up, hide
 from diffharmon.types import Attempt, Composite, Description
 
@@ -58,28 +60,22 @@ class Clip:
     def __init__(
         self,
         model: str = EMBEDDED,
-        words: int = 3,
-        contrast: float = 1.0,
-        background: float = 1.0,
-        amplify: float = 1.45,
-        least: float = 0.0,
+        words: Annotated[int, Ge(1), Le(3)] = 3,
+        contrast: Annotated[float, Ge(0)] = 1.0,
+        background: Annotated[float, Ge(0), Le(1)] = 1.0,
+        amplify: Annotated[float, Gt(0)] = 1.45,
+        least: Annotated[float, Ge(0)] = 0.0,
         context: bool = True,
         brightness: bool = False,
-        temperature: float = 1.0,
+        temperature: Annotated[float, Gt(0)] = 1.0,
         objects: str | Sequence[str] = "object",
         template: str = "{object} {word}",
     ) -> None:
         self.objects = _names(objects)
-        in_range = 1 <= words <= 3 and contrast >= 0 and 0 <= background <= 1 and amplify > 0 and least >= 0
-        if not in_range or temperature <= 0 or not self.objects:
-            raise InputError(
-                "describer=clip expects words from 1 to 3, contrast from 0, background from 0 to 1, amplify above "
-                f"0, least from 0, temperature above 0 and some objects; got words={words}, contrast={contrast}, "
-                f"background={background}, amplify={amplify}, least={least}, temperature={temperature}, "
-                f"objects={objects!r}"
-            )
+        if not self.objects:
+            raise ConfigError(f"objects: expected some names, got {objects!r}")
         if "{word}" not in template:
-            raise InputError(f"describer.template={template!r}: expected a prompt with {{word}} in it")
+            raise ConfigError(f"template: got {template!r}, expected a prompt with {{word}} in it")
         self.contrast = contrast
         self.background = background
         self.amplify = amplify

@@ -20,6 +20,8 @@ ORDERS = ("natural", "alphabetical")
 class File:
     r"""Reads descriptions from a file; any word is allowed, also outside the vocabulary.
 
+    A weight may follow a word, as in ``bright:0.6``.
+
     Three forms are told apart by their content:
 
     * ``object words,object words;object words,object words``: the reference's caption.txt. One line an image, in the
@@ -65,14 +67,22 @@ class File:
         Raises:
             InputError: when the file does not have the image.
         """
-        given = _composed(composite.name)
+        return words.choose(self.prepared(composite.name), previous)
+
+    def prepared(self, name: str) -> Sequence[Description]:
+        """Return all descriptions of an image.
+
+        Raises:
+            InputError: when the file does not have the image.
+        """
+        given = _composed(name)
         last = given.replace("\\", "/").rsplit("/", 1)[-1]
-        for name in dict.fromkeys((given, last, Path(last).stem)):
-            if name in self.descriptions:
-                return words.choose(self.descriptions[name], previous)
+        for spelled in dict.fromkeys((given, last, Path(last).stem)):
+            if spelled in self.descriptions:
+                return self.descriptions[spelled]
         known = sorted(self.descriptions)
         raise InputError(
-            f"{self.path} has no description of image {composite.name!r}; its {len(known)} names are "
+            f"{self.path} has no description of image {name!r}; its {len(known)} names are "
             f"{', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
         )
 
@@ -113,9 +123,18 @@ def _prompts(text: str, where: str) -> Iterator[Description]:
                 "one word, at the start of both"
             )
         name = front[0] if front else ""
-        foreground, background = tuple(dict.fromkeys(front[1:])), tuple(dict.fromkeys(back[1:]))
+        foreground, front_weights = words.weighted(front[1:], where)
+        background, back_weights = words.weighted(back[1:], where)
         words.require(name, foreground, background, where)
-        yield Description(name, foreground, background, describer="file", user_provided=True)
+        yield Description(
+            name,
+            foreground,
+            background,
+            describer="file",
+            user_provided=True,
+            foreground_weights=front_weights,
+            background_weights=back_weights,
+        )
 
 
 def _named_lines(file: Path, lines: Sequence[str]) -> Iterator[tuple[str, Description]]:
@@ -194,8 +213,16 @@ def _text(row: Any, key: str, where: str) -> str:
 
 def _from_row(row: dict[str, Any], where: str) -> Description:
     name = " ".join(words.split(row.get("object"), f"{where} object"))
-    front = words.split(row.get("foreground"), f"{where} foreground")
-    back = words.split(row.get("background"), f"{where} background")
+    front, front_weights = words.weighted(row.get("foreground"), f"{where} foreground")
+    back, back_weights = words.weighted(row.get("background"), f"{where} background")
     words.require(name, front, back, where)
     describer = row.get("describer")
-    return Description(name, front, back, describer=f"file ({describer})" if describer else "file", user_provided=True)
+    return Description(
+        name,
+        front,
+        back,
+        describer=f"file ({describer})" if describer else "file",
+        user_provided=True,
+        foreground_weights=front_weights,
+        background_weights=back_weights,
+    )

@@ -10,6 +10,7 @@ class Fixed:
     """Says the same words for every image.
 
     Words are a list or text with spaces or commas; any word is allowed, also outside the vocabulary.
+    A weight may follow a word, as in ``bright:0.6``.
 
     Args:
         object: Name of the foreground object, such as ``cat``.
@@ -24,10 +25,18 @@ class Fixed:
         self, object: str = "", foreground: str | Sequence[str] = (), background: str | Sequence[str] = ()
     ) -> None:
         name = " ".join(words.split(object, "describer.object"))
-        front = words.split(foreground, "describer.foreground")
-        back = words.split(background, "describer.background")
+        front, front_weights = words.weighted(foreground, "describer.foreground")
+        back, back_weights = words.weighted(background, "describer.background")
         words.require(name, front, back, "describer=fixed")
-        self.description = Description(name, front, back, describer="fixed", user_provided=True)
+        self.description = Description(
+            name,
+            front,
+            back,
+            describer="fixed",
+            user_provided=True,
+            foreground_weights=front_weights,
+            background_weights=back_weights,
+        )
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
         """Return the given words."""

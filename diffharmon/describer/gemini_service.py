@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from annotated_types import Ge, Gt, Le
 from PIL import Image
 
 from diffharmon.describer import service
@@ -44,17 +45,17 @@ class GeminiService(ABC):
     def __init__(
         self,
         model: str = service.DEFAULT_MODEL,
-        temperature: float | None = 0.3,
-        top_p: float | None = 1.0,
-        top_k: int | None = 64,
+        temperature: Annotated[float, Ge(0)] | None = 0.3,
+        top_p: Annotated[float, Gt(0), Le(1)] | None = 1.0,
+        top_k: Annotated[int, Ge(1)] | None = 64,
         prompt: str | None = None,
-        width: int = 1024,
-        answers: int = 3,
-        attempts: int = 5,
-        first_delay: float = 1.0,
-        longest_delay: float = 60.0,
-        requests_per_minute: float = 0.0,
-        timeout: float = 60.0,
+        width: Annotated[int, Ge(1)] = 1024,
+        answers: Annotated[int, Ge(1)] = 3,
+        attempts: Annotated[int, Ge(1)] = 5,
+        first_delay: Annotated[float, Ge(0)] = 1.0,
+        longest_delay: Annotated[float, Ge(0)] = 60.0,
+        requests_per_minute: Annotated[float, Ge(0)] = 0.0,
+        timeout: Annotated[float, Gt(0)] = 60.0,
         endpoint: str | None = None,
         cache: str | None = None,
         fallback: Describer | None = None,

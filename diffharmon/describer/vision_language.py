@@ -3,13 +3,14 @@
 import hashlib
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge
 from PIL import Image
 
 from diffharmon.describer.prompted import PromptedDescriber
-from diffharmon.errors import ConfigError, DescriberError, ModelError
+from diffharmon.errors import DescriberError, ModelError
 from diffharmon.loading import loading
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
@@ -44,18 +45,16 @@ class VisionLanguage:
         model: str,
         revision: str | None = None,
         device: str = "auto",
-        dtype: str = "bfloat16",
-        temperature: float = 0.3,
-        seed: int = 0,
-        max_new_tokens: int = 256,
+        dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16",
+        temperature: Annotated[float, Ge(0)] = 0.3,
+        seed: Annotated[int, Ge(0)] = 0,
+        max_new_tokens: Annotated[int, Ge(1)] = 256,
         prompt: str | None = None,
-        width: int = 1024,
-        answers: int = 3,
+        width: Annotated[int, Ge(1)] = 1024,
+        answers: Annotated[int, Ge(1)] = 3,
         cache: str | None = None,
         fallback: Describer | None = None,
     ) -> None:
-        if dtype not in ("float32", "bfloat16", "float16"):
-            raise ConfigError(f"describer.dtype: expected float32, bfloat16 or float16, got {dtype!r}")
         self.model = model
         self.revision = revision
         self.device = device

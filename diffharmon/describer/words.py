@@ -5,6 +5,7 @@ from typing import Any
 
 from diffharmon.errors import InputError
 from diffharmon.types import Attempt, Description
+from diffharmon.types.words import read_words
 
 
 def split(value: Any, setting: str) -> tuple[str, ...]:
@@ -23,6 +24,21 @@ def split(value: Any, setting: str) -> tuple[str, ...]:
     if not all(isinstance(part, str) for part in parts):
         raise InputError(f"{setting} must be words, as text or as a list of text; got {value!r}")
     return tuple(dict.fromkeys(word for part in parts for word in part.replace(",", " ").split()))
+
+
+def weighted(value: Any, setting: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Read words as `split` does, each possibly with a weight: ``bright:0.6``.
+
+    Returns:
+        The words, and their weights where one differs from 1.
+
+    Raises:
+        InputError: when ``value`` is neither text nor a list of text, or a weight is no number from 0 to 2.
+    """
+    try:
+        return read_words(split(value, setting))
+    except ValueError as error:
+        raise InputError(f"{setting}: {error}") from None
 
 
 def require(object: str, foreground: tuple[str, ...], background: tuple[str, ...], where: str) -> None:
@@ -45,11 +61,11 @@ def require(object: str, foreground: tuple[str, ...], background: tuple[str, ...
 
 
 def same(first: Description, second: Description) -> bool:
-    """Tell whether two descriptions say the same words, in any order."""
+    """Tell whether two descriptions say the same words with the same weights, in any order."""
     return (
         first.object == second.object
-        and set(first.foreground) == set(second.foreground)
-        and set(first.background) == set(second.background)
+        and first.foreground_weighted == second.foreground_weighted
+        and first.background_weighted == second.background_weighted
     )
 
 

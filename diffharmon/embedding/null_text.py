@@ -1,15 +1,17 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Float
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
-from diffharmon.types import Conditioning, Event, Inversion, Observer
+from diffharmon.types import Conditioning, Event, Inversion, Observer, Schedule
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,19 @@ class NullText:
         ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
     """
 
-    guidance: float
-    learning_rate: float = 0.1
-    updates_every: int = 10
-    reconstruction: float = 10.0
-    stop_below: float = 0.0
-    weight_decay: float = 0.01
+    needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text")
+
+    guidance: Annotated[float, Ge(0)]
+    learning_rate: Annotated[float, Gt(0)] = 0.1
+    updates_every: Annotated[int, Ge(1)] = 10
+    reconstruction: Annotated[float, Ge(0)] = 10.0
+    stop_below: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.01
 
     def __post_init__(self) -> None:
         if self.guidance in (0, 1):
             raise ConfigError(
-                f"embedding.unconditional: guidance {self.guidance:g} leaves nothing to optimize; expected another "
+                f"guidance: {self.guidance:g} leaves nothing to optimize; expected another "
                 "value of `method.guidance`, or `~embedding.unconditional`"
             )
 
@@ -51,13 +55,14 @@ class NullText:
         """Return the conditioning with an unconditional embedding of its own at each step."""
         unconditional = conditioning.unconditional[:1].clone().requires_grad_()
         optimizer = torch.optim.AdamW([unconditional], lr=self.learning_rate, weight_decay=self.weight_decay)
-        steps = len(backbone.timesteps)
+        schedule = inversion.trajectory.schedule
+        steps = len(schedule.timesteps)
         total = sum(self.updates(step) for step in range(steps))
         latent, done, optimized = inversion.trajectory.latents[:1], 0, []
         for step in range(steps):
             # The conditional branch does not depend on what is optimized: predicted once for all updates of a step.
-            with_text = self.predict_text(backbone, conditioning, latent, step)
-            prediction = self.first_prediction(backbone, conditioning, latent, step, with_text)
+            with_text = self.predict_text(backbone, schedule, conditioning, latent, step)
+            prediction = self.first_prediction(backbone, schedule, conditioning, latent, step, with_text)
             for update in range(self.updates(step)):
                 with torch.enable_grad():
                     terms, after = self.terms(backbone, inversion, latent, unconditional, prediction, step)
@@ -73,8 +78,8 @@ class NullText:
                 prediction = with_text
             done += self.updates(step)
             with torch.no_grad():
-                noise = self.guided(backbone, latent, unconditional, with_text, step)
-                latent = backbone.denoise(latent, noise, step)
+                noise = self.guided(backbone, latent, unconditional, with_text, schedule.timesteps[step])
+                latent = schedule.denoise(latent, noise, step)
             optimized.append(unconditional.detach().clone())
             observe(Event("unconditional", done - 1, total, {"denoised": latent}))
         return replace(conditioning, unconditional=torch.cat(optimized))
@@ -85,14 +90,20 @@ class NullText:
 
     @torch.no_grad()
     def predict_text(
-        self, backbone: Backbone, conditioning: Conditioning, latent: Float[Tensor, "1 c y x"], step: int
+        self,
+        backbone: Backbone,
+        schedule: Schedule,
+        conditioning: Conditioning,
+        latent: Float[Tensor, "1 c y x"],
+        step: int,
     ) -> Float[Tensor, "1 c y x"]:
         """Predict the conditional branch of a step under the foreground prompt."""
-        return backbone.predict(latent, step, conditioning.foreground[step, None])
+        return backbone.predict(latent, schedule.timesteps[step], conditioning.foreground[step, None])
 
     def first_prediction(
         self,
         backbone: Backbone,
+        schedule: Schedule,
         conditioning: Conditioning,
         latent: Float[Tensor, "1 c y x"],
         step: int,
@@ -107,10 +118,10 @@ class NullText:
         latent: Float[Tensor, "1 c y x"],
         unconditional: Float[Tensor, "1 n d"],
         with_text: Float[Tensor, "1 c y x"],
-        step: int,
+        timestep: Num[Tensor, ""],
     ) -> Float[Tensor, "1 c y x"]:
         """Classifier-free guidance with a given conditional prediction."""
-        without = backbone.predict(latent, step, unconditional)
+        without = backbone.predict(latent, timestep, unconditional)
         return without + self.guidance * (with_text - without)
 
     def terms(
@@ -123,22 +134,23 @@ class NullText:
         step: int,
     ) -> tuple[dict[str, Tensor], Float[Tensor, "1 c y x"]]:
         """The weighted terms of the objective at one step, and the latent that leaves it; differentiable."""
-        noise = self.guided(backbone, latent, unconditional, with_text, step)
-        after = backbone.denoise(latent, noise, step)
+        schedule = inversion.trajectory.schedule
+        noise = self.guided(backbone, latent, unconditional, with_text, schedule.timesteps[step])
+        after = schedule.denoise(latent, noise, step)
         target = inversion.trajectory.latents[step + 1, None]
         terms = {"reconstruction": self.reconstruction * functional.mse_loss(after, target)}
         if inversion.structure.losses:
-            image = backbone.decode(self.compared(backbone, latent, noise, after, step)).clamp(0, 1)
+            image = backbone.decode(self.compared(schedule, latent, noise, after, step)).clamp(0, 1)
             terms |= {name: loss(image) for name, loss in inversion.structure.losses.items()}
         return terms, after
 
     def compared(
         self,
-        backbone: Backbone,
+        schedule: Schedule,
         latent: Float[Tensor, "1 c y x"],
         noise: Float[Tensor, "1 c y x"],
         after: Float[Tensor, "1 c y x"],
         step: int,
     ) -> Float[Tensor, "1 c y x"]:
         """Return the latent whose image the structure losses compare with the photo: the estimate of the clean one."""
-        return backbone.estimate(latent, noise, step)
+        return schedule.estimate(latent, noise, step)

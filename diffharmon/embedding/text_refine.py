@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge, Gt, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.protocols import Backbone
 from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
+from diffharmon.word_weights import weighted_vectors
 
 
 @dataclass(frozen=True)
@@ -47,24 +50,24 @@ class Task:
 
 
 def attention_mask(
-    latent_mask: Float[Tensor, "1 y x"], side: int, antialias: bool = True, threshold: float = 100 / 255
-) -> Float[Tensor, "2 r r"]:
+    latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int], antialias: bool = True, threshold: float = 100 / 255
+) -> Float[Tensor, "2 rows columns"]:
     """Reduce a latent mask to attention cells; the second row is its complement."""
-    reduced = functional.interpolate(latent_mask[None], size=(side, side), mode="bilinear", antialias=antialias)
+    reduced = functional.interpolate(latent_mask[None], size=size, mode="bilinear", antialias=antialias)
     foreground = (reduced[0, 0] > threshold).float()
     return torch.stack([foreground, 1 - foreground])
 
 
 def attention_loss(
-    maps: Float[Tensor, "q n"],
+    maps: Float[Tensor, "rows columns n"],
     positions: Sequence[int],
     weights: Float[Tensor, " k"] | None,
-    mask: Float[Tensor, "r r"],
+    mask: Float[Tensor, "rows columns"],
 ) -> Float[Tensor, ""]:
     """Mean squared distance of the words' max-normalised attention to the mask (paper equation 2)."""
-    chosen = maps[:, list(positions)]
-    total = chosen.sum(dim=1) if weights is None else (chosen * weights).sum(dim=1)
-    return functional.mse_loss(total.view_as(mask) / total.max(), mask)
+    chosen = maps[:, :, list(positions)]
+    total = chosen.sum(dim=-1) if weights is None else (chosen * weights).sum(dim=-1)
+    return functional.mse_loss(total / total.max(), mask)
 
 
 @dataclass(frozen=True)
@@ -79,19 +82,21 @@ class TextRefine:
         learning_rate: AdamW's (the public code: 5e-4).
         updates: Updates at each sampling step.
         regularization: Weight of the distance to the initial embeddings (paper equation 3; 1000 in the public code).
-        divisor: The attention layers of side ``size / divisor`` count; 32 gives 16 x 16 at 512.
-        places: Parts of the network whose maps count.
+        divisor: The attention layers of a ``divisor``-th of the canvas's sides count; 32 gives 16 x 16 at 512.
+        places: Parts of a UNet whose maps count; None means all.
         fuse: Write the fused background embedding into the result.
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
 
-    learning_rate: float = 5e-4
-    updates: int = 2
-    regularization: float = 1000.0
-    divisor: int = 32
-    places: Sequence[str] = ("down", "up")
+    needs: ClassVar[tuple[str, ...]] = ("gradients_to_text",)
+
+    learning_rate: Annotated[float, Gt(0)] = 5e-4
+    updates: Annotated[int, Ge(0)] = 2
+    regularization: Annotated[float, Ge(0)] = 1000.0
+    divisor: Annotated[int, Ge(1)] = 32
+    places: Annotated[Sequence[str], MinLen(1)] | None = ("down", "up")
     fuse: bool = True
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Ge(0)] = 0.01
 
     def refine(
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
@@ -101,7 +106,7 @@ class TextRefine:
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)
-        total = len(backbone.timesteps) * self.updates
+        total = len(inversion.trajectory.schedule.timesteps) * self.updates
         refined = []
         for step, latent in enumerate(self.noisy_latents(task)):
             for update in range(step * self.updates, (step + 1) * self.updates):
@@ -148,8 +153,8 @@ class TextRefine:
         background = spans.background_positions
         with torch.no_grad():
             return Words(
-                backbone.input_embeddings(description.foreground_prompt, spans.foreground_positions),
-                backbone.input_embeddings(description.background_prompt, background),
+                weighted_vectors(backbone, description, "foreground", spans.foreground),
+                weighted_vectors(backbone, description, "background", spans.background),
                 self.initial_weights(len(background)).to(backbone.device),
             )
 
@@ -183,14 +188,16 @@ class TextRefine:
         self, task: Task, words: Words, initial: Words, latent: Float[Tensor, "1 c y x"], step: int
     ) -> dict[str, Tensor]:
         """The unweighted terms of equations 2 and 3 at one step; differentiable in the words."""
-        side = task.backbone.size // self.divisor
-        mask = self.attention_mask(task.inversion.latent_mask, side)
-        rule = AttentionRule(kind="cross", action="record", places=tuple(self.places), queries=side * side)
+        height, width = task.inversion.image.shape[-2:]
+        rows, columns = height // self.divisor, width // self.divisor
+        mask = self.attention_mask(task.inversion.latent_mask, (rows, columns))
+        places = None if self.places is None else tuple(self.places)
+        rule = AttentionRule(kind="cross", action="record", places=places, queries=rows * columns)
         text = self.encode(task.backbone, task.conditioning, words)
         with task.backbone.attention([rule]) as store:
-            store.step = step
-            task.backbone.predict(latent.expand(2, -1, -1, -1), step, text)
-            maps = store.maps()
+            timestep = task.inversion.trajectory.schedule.timesteps[step]
+            task.backbone.predict(latent.expand(2, -1, -1, -1), timestep, text)
+            maps = store.maps((latent.shape[-2], latent.shape[-1]))
         spans = task.conditioning.words
         return {
             "foreground": attention_loss(maps[0], spans.foreground_positions, None, mask[0]),
@@ -199,9 +206,11 @@ class TextRefine:
             "regularization_background": functional.mse_loss(words.background, initial.background),
         }
 
-    def attention_mask(self, latent_mask: Float[Tensor, "1 y x"], side: int) -> Float[Tensor, "2 r r"]:
+    def attention_mask(
+        self, latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int]
+    ) -> Float[Tensor, "2 rows columns"]:
         """Reduce the mask to the cells of the attention maps: foreground and background."""
-        return attention_mask(latent_mask, side)
+        return attention_mask(latent_mask, size)
 
     def total(self, terms: dict[str, Tensor]) -> Float[Tensor, ""]:
         """The objective (paper equation 4)."""

@@ -1,10 +1,13 @@
 """Harmony as agreement with words, measured by CLIP (Radford et al., arXiv 2103.00020)."""
 
+from typing import Annotated
+
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.clip_model import EMBEDDED, ClipEmbedder
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError
 from diffharmon.images.regions import look_at
 from diffharmon.types import Description, Score
 
@@ -19,7 +22,7 @@ class Clip:
 
     Args:
         model: Folder or hub id of a CLIP model in transformers' layout; by default the one that diffharmon carries.
-        margin: Surroundings kept on each side of the object, as a fraction of its longer side.
+        margin: Surroundings shown on each side of the object, as a fraction of its longer side.
         context: Show what surrounds the object through a screen, as the CLIP that diffharmon carries has learnt to read
             it; off shows the photo as it is, for a CLIP that has not.
         template: Sentence around the words, with ``{}`` in their place.
@@ -33,15 +36,13 @@ class Clip:
     def __init__(
         self,
         model: str = EMBEDDED,
-        margin: float = 0.5,
+        margin: Annotated[float, Ge(0)] = 0.5,
         context: bool = True,
         template: str = "{}",
         against_foreground: bool = True,
     ) -> None:
-        if margin < 0:
-            raise InputError(f"evaluator.margin is {margin}, expected a fraction >= 0")
         if "{}" not in template:
-            raise InputError(f"evaluator.template is {template!r}, expected a text with {{}} where the words go")
+            raise ConfigError(f"template: got {template!r}, expected a text with {{}} where the words go")
         self.margin = margin
         self.context = context
         self.template = template
@@ -51,9 +52,9 @@ class Clip:
     def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
         """Return the difference in [-2, 2], with both cosine similarities as terms."""
         shown = look_at(image, mask, self.margin, self.clip.side if self.context else None)
-        seen = self.clip.embed_images([shown])
+        (image_embedding,) = self.clip.embed_images([shown])
         prompts = [description.background_prompt, description.foreground_prompt]
-        said = self.clip.embed_texts([self.template.replace("{}", prompt) for prompt in prompts])
-        background, foreground = (said @ seen[0]).tolist()
+        texts = self.clip.embed_texts([self.template.replace("{}", prompt) for prompt in prompts])
+        background, foreground = (texts @ image_embedding).tolist()
         value = background - foreground if self.against_foreground else background
         return Score(value, {"background": background, "foreground": foreground})

@@ -86,7 +86,7 @@ class HarmonyNetwork(
     def judge(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 7"]:
         """Return the logit and an estimate of what was done to the foreground: shifts of mean and spread per channel.
 
-        The shifts are learnt along with the verdict because they say more about a composite than one bit does.
+        The shifts are learnt along with the verdict because they hold more information than the one bit of the verdict.
         """
         return self.head(self.normalize(self.evidence(image, mask)).clamp(-5, 5))
 

@@ -1,4 +1,4 @@
-"""No judgement at all."""
+"""No evaluation: every image gets the same score."""
 
 from jaxtyping import Float
 from torch import Tensor

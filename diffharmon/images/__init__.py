@@ -150,9 +150,8 @@ def binary_mask(
     return (levels > threshold).to(mask)
 
 
-def squash(composite: Composite, side: int) -> Composite:
-    """Bring a whole composite to a square, aspect ratio not kept: LANCZOS, binary mask, transparency dropped."""
-    size = (side, side)
+def squash(composite: Composite, size: tuple[int, int]) -> Composite:
+    """Bring a whole composite to a height and width, aspect not kept: LANCZOS, binary mask, transparency dropped."""
     return replace(
         composite,
         image=resize(composite.image, size, "lanczos", composite.alpha),

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon.columns import ColumnGroup, main_column, ordered_keys
-from diffharmon.results import safe_name
+from diffharmon.results import picture_folder
 from diffharmon.types import Description
 
 PICTURES = ("composite", "result", "real", "mask")
 # The same for all images of a run, or shown in a column of its own.
-LEFT_OUT = ("name", "seed", "config_hash", "status")
+LEFT_OUT = ("name", "seed", "config_hash", "status", "folder")
 
 
 def table_columns(groups: Sequence[ColumnGroup], rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -39,7 +39,7 @@ def table_row(
     """
     import wandb
 
-    place = folder / safe_name(str(row["name"]))
+    place = picture_folder(folder, row)
     cells: dict[str, Any] = {**row, "words": words(place), "gain": gain(row, groups)}
     for title in PICTURES:
         path = place / f"{title}.jpg"

@@ -125,7 +125,8 @@ class Wandb:
     def _log(self, values: Mapping[str, Any]) -> None:
         self.run.log(dict(values), self.step)
         self.step += 1
-        write_text(self.folder / "wandb" / "next_step", str(self.step))
+        if (self.folder / "wandb").is_dir():  # A disabled run has none.
+            write_text(self.folder / "wandb" / "next_step", str(self.step))
 
     def _gained(self, row: Mapping[str, Any]) -> dict[str, float]:
         """Return a row's numbers and the gain in its main one."""

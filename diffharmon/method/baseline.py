@@ -1,4 +1,4 @@
-"""What the methods without a diffusion model share: one picture in, one unjudged outcome out."""
+"""What the methods without a diffusion model share: one picture in, one outcome without a score out."""
 
 from collections.abc import Mapping
 
@@ -20,6 +20,6 @@ def keep_background(composite: Composite, picture: Float[Tensor, "3 h w"]) -> Fl
 
 
 def outcome(image: Float[Tensor, "3 h w"], iteration: int, costs: Mapping[str, Cost]) -> Outcome:
-    """Wrap the only image that a method made; its score says nothing."""
+    """Wrap the only image that a method made; its score of 0 has no meaning."""
     attempt = Attempt(iteration, image, Score(0.0), Description("", (), ()), number=iteration)
-    return Outcome(attempt, (attempt,), "not judged", costs)
+    return Outcome(attempt, (attempt,), "not scored", costs)

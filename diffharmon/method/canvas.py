@@ -24,8 +24,13 @@ class Canvas:
 
     original: Composite
     target: Composite
-    mask: Float[Tensor, "1 s s"]
+    mask: Float[Tensor, "1 h w"]
     latent_mask: Float[Tensor, "1 y x"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels at which the backbone works."""
+        return self.mask.shape[-2], self.mask.shape[-1]
 
     def seen_from(self, current: Float[Tensor, "3 h w"]) -> Composite:
         """Return the composite with ``current`` as its image.
@@ -35,16 +40,22 @@ class Canvas:
         return self.original if current is self.target.image else replace(self.target, image=current, alpha=None)
 
 
-def prepare(composite: Composite, size: int, cells: int) -> Canvas:
-    """Make masks at image and latent size, each straight from the full-size mask.
+def prepare(composite: Composite, size: tuple[int, int], cell: int) -> Canvas:
+    """Make masks in pixels and latent cells, each straight from the full-size mask.
+
+    Args:
+        composite: The composite.
+        size: Height and width in pixels at which the backbone works.
+        cell: Side of a latent cell in pixels.
 
     Raises:
         InputError: The foreground vanishes at latent size.
     """
-    mask, latent_mask = (images.binary_mask(composite.mask, (side, side)) for side in (size, cells))
+    rows, columns = size[0] // cell, size[1] // cell
+    mask, latent_mask = (images.binary_mask(composite.mask, given) for given in (size, (rows, columns)))
     if not latent_mask.any():
         raise InputError(
-            f"the foreground of {composite.name} vanishes at the backbone's {cells} x {cells} latent cells; "
+            f"the foreground of {composite.name} vanishes at the backbone's {rows} x {columns} latent cells; "
             "expected a larger foreground, or a crop around it"
         )
     return Canvas(composite, composite, mask, latent_mask)

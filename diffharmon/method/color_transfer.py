@@ -3,11 +3,12 @@
 import time
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from skimage.color import lab2rgb, rgb2lab
 from skimage.exposure import match_histograms
@@ -95,23 +96,14 @@ class ColorTransfer:
         band: Only background this near to the foreground gives the statistics, as a fraction of the longer side of
             the foreground's bounding box; 0 takes all of it.
         strength: How far the colours move: 0 not at all, 1 all the way, as published.
-
-    Raises:
-        InputError: For an unknown kind, a negative band or a strength outside [0, 1].
     """
 
     def __init__(
         self,
         kind: Literal["reinhard", "mkl", "histogram"] = "reinhard",
-        band: float = 0.0,
-        strength: float = 1.0,
+        band: Annotated[float, Ge(0)] = 0.0,
+        strength: Annotated[float, Ge(0), Le(1)] = 1.0,
     ) -> None:
-        if kind not in TRANSFERS:
-            raise InputError(f"method.kind is {kind!r}, expected one of {sorted(TRANSFERS)}")
-        if band < 0:
-            raise InputError(f"method.band is {band}, expected a fraction >= 0")
-        if not 0 <= strength <= 1:
-            raise InputError(f"method.strength is {strength}, expected a fraction from 0 to 1")
         self.kind = kind
         self.band = band
         self.strength = strength

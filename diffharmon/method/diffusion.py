@@ -4,14 +4,17 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from diffharmon import images
 from diffharmon.cost import Meter
 from diffharmon.errors import DescriberError, InputError
+from diffharmon.finite import FiniteGuard
 from diffharmon.method.canvas import Canvas, prepare
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.protocols import (
@@ -20,9 +23,9 @@ from diffharmon.protocols import (
     EmbeddingOptimizer,
     Evaluator,
     Recomposer,
+    Sampler,
     StructurePreserver,
 )
-from diffharmon.sampling import edit, edit_rows, invert
 from diffharmon.structure.combine import combine
 from diffharmon.types import (
     Attempt,
@@ -38,6 +41,7 @@ from diffharmon.types import (
     Watcher,
     ignore,
 )
+from diffharmon.word_weights import weighted_edits
 
 SAME_WORDS = "the same words describe foreground and background: nothing to change"
 
@@ -48,6 +52,7 @@ class Diffusion(nn.Module):
     Args:
         describer: Describes the light of foreground and background in words.
         backbone: The diffusion model.
+        sampler: Inverts the image to noise and denoises the edit.
         embedding: Optimizers of the text conditioning by slot: ``text`` is applied before ``unconditional``, whose
             optimization starts from the refined prompts.
         structure: Parts that keep the structure, by name.
@@ -67,20 +72,23 @@ class Diffusion(nn.Module):
         self,
         describer: Describer,
         backbone: Backbone,
+        sampler: Sampler,
         embedding: Mapping[str, EmbeddingOptimizer],
         structure: Mapping[str, StructurePreserver],
         recomposer: Recomposer,
         evaluator: Evaluator,
         policy: Policy,
-        guidance: float = 2.5,
-        inversion_guidance: float = 0.0,
-        descriptions: int = 1,
-        words: int | None = None,
-        seed: int = 0,
+        guidance: Annotated[float, Ge(0)] = 2.5,
+        inversion_guidance: Annotated[float, Ge(0)] = 0.0,
+        descriptions: Annotated[int, Ge(1)] = 1,
+        words: Annotated[int, Ge(1)] | None = None,
+        seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
         self.describer = describer
         self.backbone = backbone
+        self.sampler = sampler
+        sampler.schedule(backbone)  # Steps that the model does not have are refused here.
         self.embedding = dict(sorted(embedding.items()))  # ``text`` before ``unconditional``, however chosen
         self.structure = dict(structure)
         self.recomposer = recomposer
@@ -92,6 +100,18 @@ class Diffusion(nn.Module):
         self.words = words
         self.seed = seed
 
+    @property
+    def guard(self) -> FiniteGuard:
+        """Refuses values that are not finite, in words that fit the backbone's precision."""
+        return FiniteGuard(next(self.backbone.network.parameters()).dtype)
+
+    @property
+    def draws_random(self) -> bool:
+        """Whether the seed can change a result: where a description is chosen among several, or the describer's own."""
+        policy = self.policy
+        switches = policy.restarts > 0 and policy.iterations > policy.patience + 1 and policy.redescribe == "known"
+        return (switches and self.descriptions > 2) or getattr(self.describer, "seed", None) is not None
+
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
 
@@ -102,7 +122,7 @@ class Diffusion(nn.Module):
             DescriberError: The describer gave nothing usable.
         """
         canvas = self.canvas(composite)
-        meter = Meter(self.backbone.unet, self.backbone.device, observe)
+        meter = Meter(self.backbone.network, self.backbone.device, self.guard.watch(observe))
         untouched, descriptions = self.begin(canvas, meter)
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
@@ -125,7 +145,8 @@ class Diffusion(nn.Module):
 
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""
-        return prepare(composite.blind(), self.backbone.size, self.backbone.latent_size)
+        size = self.backbone.canvas_size(*composite.image.shape[-2:])
+        return prepare(composite.blind(), size, self.backbone.cell)
 
     def begin(self, canvas: Canvas, watch: Watcher) -> tuple[Attempt, list[Description]]:
         """Score the untouched composite and collect the first descriptions: all different, each with a change to make.
@@ -150,8 +171,7 @@ class Diffusion(nn.Module):
         with watch.stage("describe"):
             description = self.describer.describe(composite, previous)
         if self.words is not None:
-            foreground, background = description.foreground[: self.words], description.background[: self.words]
-            description = replace(description, foreground=foreground, background=background)
+            description = description.first(self.words)
         check_description(description)
         return description
 
@@ -192,12 +212,12 @@ class Diffusion(nn.Module):
         """
         seen = canvas.seen_from(current)
         with watch.stage("inversion"):
-            image = images.resize(seen.image, (self.backbone.size, self.backbone.size), "lanczos", seen.alpha)
+            image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
             conditioning = self.condition(description)
-            latent = self.encode(image, canvas.original.name)
-            trajectory = invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
+            latent = self.guard.require("encode", self.encode(image, canvas.original.name))
+            trajectory = self.sampler.invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
         with watch.stage("structure"):
-            structure = combine(self.structure, self.structure_source(canvas, seen), self.backbone.size)
+            structure = combine(self.structure, self.structure_source(canvas, seen), canvas.size)
             inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, structure)
         for name, optimizer in self.embedding.items():
             with watch.stage(name):
@@ -206,21 +226,23 @@ class Diffusion(nn.Module):
             edited = self.edit(inversion, conditioning, watch)
             words = self.word_maps(trajectory, conditioning)
         with watch.stage("recompose"):
-            result = self.recomposer.recompose(canvas.target, current, edited)
+            result = self.guard.require("recompose", self.recomposer.recompose(canvas.target, current, edited))
         with watch.stage("evaluate"):
             score = self.evaluator.score(result, canvas.target.mask, description)
+            self.guard.require("evaluate", torch.tensor(score.value))
         return Attempt(iteration, result, score, description, edited, words, number=number)
 
     def condition(self, description: Description) -> Conditioning:
         """Embed both prompts and the empty one, the same for every step."""
         prompts = [description.foreground_prompt, description.background_prompt, ""]
-        steps = len(self.backbone.timesteps)
+        edits = (*weighted_edits(self.backbone, description), None)
+        steps = len(self.sampler.schedule(self.backbone).timesteps)
         foreground, background, unconditional = (
-            text.expand(steps, -1, -1) for text in self.backbone.embed(prompts)[:, None]
+            text.expand(steps, -1, -1) for text in self.backbone.embed(prompts, edits)[:, None]
         )
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
-    def encode(self, image: Float[Tensor, "3 s s"], name: str) -> Float[Tensor, "1 c y x"]:
+    def encode(self, image: Float[Tensor, "3 h w"], name: str) -> Float[Tensor, "1 c y x"]:
         """Encode the image of that name: the mode of the autoencoder's posterior."""
         return self.backbone.encode(image[None])
 
@@ -235,29 +257,26 @@ class Diffusion(nn.Module):
 
     def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer = ignore) -> Edited:
         """Replace the foreground's condition by the background's under the attention rules, and decode."""
-        structure, trajectory = inversion.structure, inversion.trajectory
-        with self.backbone.attention(structure.rules, edit_rows(self.guidance)) as store:
-            latents = edit(self.backbone, trajectory, conditioning, self.guidance, store, structure.anchor, observe)
+        trajectory, rules = inversion.trajectory, inversion.structure.rules
+        latents = self.sampler.edit(self.backbone, trajectory, conditioning, self.guidance, rules, observe)
         source, edited = self.decode(latents)
         return Edited(source, edited, inversion.image, conditioning.description)
 
-    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Decode the edit's branches to [0, 1]."""
-        return self.backbone.decode(latents).clamp(0, 1)
+        return self.guard.require("decode", self.backbone.decode(latents)).clamp(0, 1)
 
-    def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "r r"]]:
+    def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "rows columns"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
         step = len(conditioning.foreground) // 2
         text = torch.stack([conditioning.foreground[step], conditioning.background[step]])
         latents = trajectory.latents[step].expand(2, -1, -1, -1)
         with self.backbone.attention([AttentionRule("cross", "record")]) as store:
-            store.step = step
-            self.backbone.predict(latents, step, text)
-            maps = store.maps()
-        side = round(maps.shape[1] ** 0.5)
+            self.backbone.predict(latents, trajectory.schedule.timesteps[step], text)
+            maps = store.maps((latents.shape[-2], latents.shape[-1]))
         spans = {"foreground": conditioning.words.foreground, "background": conditioning.words.background}
         return {
-            f"{part} {word}": maps[row][:, list(positions)].sum(dim=1).view(side, side)
+            f"{part} {word}": maps[row][:, :, list(positions)].sum(dim=-1)
             for row, (part, words) in enumerate(spans.items())
             for word, positions in words.items()
         }
@@ -268,8 +287,8 @@ class Diffusion(nn.Module):
 
 
 def changes(description: Description) -> bool:
-    """Check that the two prompts differ: with equal ones there is no condition to replace."""
-    return description.foreground_prompt != description.background_prompt
+    """Check that the two sides differ in words or weights: else there is no condition to replace."""
+    return description.foreground_weighted != description.background_weighted
 
 
 def check_description(description: Description) -> None:

@@ -8,8 +8,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch.nn.functional as F
+from annotated_types import Ge, Gt, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +25,7 @@ PLACES = ("{image}", "{mask}", "{output}")
 
 
 class External:
-    """Harmonizes by a program or an exported network; the background is kept whatever it returns.
+    """Harmonizes by a program or an exported network; the background stays the photo's, whatever it returns.
 
     A program reads the composite and its mask as PNG files and writes the result as an image file of the same size.
     A network maps image "1 3 h w" in [0, 1] and mask "1 1 h w" to an image "1 3 h w" in [0, 1], on the CPU.
@@ -44,19 +46,17 @@ class External:
 
     def __init__(
         self,
-        command: Sequence[str] | None = None,
+        command: Annotated[Sequence[str], MinLen(1)] | None = None,
         model: str | None = None,
-        size: int = 0,
-        timeout: float = 600.0,
+        size: Annotated[int, Ge(0)] = 0,
+        timeout: Annotated[float, Gt(0)] = 600.0,
         allow_code: bool = False,
     ) -> None:
         if (command is None) == (model is None):
             given = "neither is" if command is None else "both are"
-            raise ConfigError(f"method=external needs either method.command or method.model; {given} given")
-        if size < 0 or 0 < size < images.SMALLEST_SIDE:
-            raise ConfigError(f"method.size is {size}, expected 0 or at least {images.SMALLEST_SIDE} pixels")
-        if timeout <= 0:
-            raise ConfigError(f"method.timeout is {timeout}, expected a positive number of seconds")
+            raise ConfigError(f"command: either this or model is expected; {given} given")
+        if 0 < size < images.SMALLEST_SIDE:
+            raise ConfigError(f"size: got {size}, expected 0 or at least {images.SMALLEST_SIDE} pixels")
         self.command = None if command is None else _checked(command)
         self.network = None if model is None else external_model.load(model, allow_code)
         self.size = size
@@ -104,10 +104,10 @@ class External:
 
 def _checked(command: Sequence[str]) -> tuple[str, ...]:
     if isinstance(command, str) or not command or not all(isinstance(word, str) for word in command):
-        raise ConfigError(f"method.command is {command!r}, expected a list of words such as [python, x.py, ...]")
+        raise ConfigError(f"command: got {command!r}, expected a list of words such as [python, x.py, ...]")
     missing = [place for place in PLACES if not any(place in word for word in command)]
     if missing:
-        raise ConfigError(f"method.command {list(command)} lacks {' and '.join(missing)}")
+        raise ConfigError(f"command: {list(command)} lacks {' and '.join(missing)}")
     if shutil.which(command[0]) is None:
         raise ModelError(f"method.command: there is no program {command[0]!r}")
     return tuple(command)
@@ -141,5 +141,5 @@ def _finish(words: Sequence[str], timeout: float) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     if process.returncode != 0:
-        said = " | ".join(complaint.strip().splitlines()[-3:]) or "nothing"
-        raise ModelError(f"method.command {words[0]!r} ended with code {process.returncode}; its last words: {said}")
+        output = " | ".join(complaint.strip().splitlines()[-3:]) or "nothing"
+        raise ModelError(f"method.command {words[0]!r} ended with code {process.returncode}; its last lines: {output}")

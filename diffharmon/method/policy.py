@@ -4,7 +4,9 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from diffharmon.errors import InputError
 from diffharmon.types import Attempt, Description
@@ -46,30 +48,19 @@ class Policy:
         restarts: How many falls are answered by a switch to another description; the next one stops the loop.
         redescribe: Where the other description comes from: ``known`` picks one of those tried first, as the public
             code does, ``new`` asks the describer, as the paper does.
-        include_composite: The untouched composite may win, so that the result is never judged worse than the input.
+        include_composite: The untouched composite may win, so that the result is never scored below the input.
             The public code leaves it out.
         skip_above: An untouched composite with at least this score is left alone; None never skips.
         ties: Which of several best attempts wins: the ``first``, or the ``last`` (for images without an evaluator).
-
-    Raises:
-        InputError: If a number is too small or a word unknown.
     """
 
-    iterations: int = 10
-    patience: int = 2
-    restarts: int = 1
+    iterations: Annotated[int, Ge(1)] = 10
+    patience: Annotated[int, Ge(1)] = 2
+    restarts: Annotated[int, Ge(0)] = 1
     redescribe: Literal["known", "new"] = "known"
     include_composite: bool = True
     skip_above: float | None = None
     ties: Literal["first", "last"] = "first"
-
-    def __post_init__(self) -> None:
-        for name, minimum in (("iterations", 1), ("patience", 1), ("restarts", 0)):
-            if getattr(self, name) < minimum:
-                raise InputError(f"policy.{name} is {getattr(self, name)}, expected at least {minimum}")
-        for name, words in (("redescribe", ("known", "new")), ("ties", ("first", "last"))):
-            if getattr(self, name) not in words:
-                raise InputError(f"policy.{name} is {getattr(self, name)!r}, expected one of {words}")
 
 
 def decide(

@@ -1,9 +1,10 @@
 """Agreement of images with words, by CLIP; needs no ground truth."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -46,12 +47,14 @@ class ClipScores:
     )
 
     def __init__(
-        self, model: str = EMBEDDED, margin: float | None = 0.5, context: bool = True, template: str = "{}"
+        self,
+        model: str = EMBEDDED,
+        margin: Annotated[float, Ge(0)] | None = 0.5,
+        context: bool = True,
+        template: str = "{}",
     ) -> None:
-        if margin is not None and margin < 0:
-            raise ConfigError(f"metrics: margin is {margin}, expected a fraction >= 0, or null for the whole frame")
         if "{}" not in template:
-            raise ConfigError(f"metrics: template is {template!r}, expected a text with {{}} where the words go")
+            raise ConfigError(f"template: got {template!r}, expected a text with {{}} where the words go")
         self.model = model
         self.margin = margin
         self.context = context

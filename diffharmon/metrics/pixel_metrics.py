@@ -1,13 +1,14 @@
 """Metrics with ground truth, under an evaluation protocol: how images are prepared before they are compared."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from annotated_types import Ge, Lt
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.columns import Column
-from diffharmon.errors import ConfigError, InputError
+from diffharmon.errors import InputError
 from diffharmon.images import Filter, from_uint8, resize, to_uint8
 from diffharmon.metrics.pixels import (
     PEAK,
@@ -46,9 +47,9 @@ class PixelMetrics:
         ConfigError: ``size`` is smaller than the window of SSIM.
     """
 
-    size: int | None = None
+    size: Annotated[int, Ge(11)] | None = None
     filter: Filter = "bicubic"
-    threshold: float | None = 127 / 255
+    threshold: Annotated[float, Ge(0), Lt(1)] | None = 127 / 255
     peak_range: PeakRange = "fixed"
     paste_background: bool = False
 
@@ -64,10 +65,6 @@ class PixelMetrics:
         _error("fciede2000", "fCIEDE2000"),
         Column("area", "foreground's share of the frame", decimals=4, in_tables=False),
     )
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.size < 11:
-            raise ConfigError(f"metrics: size is {self.size}, expected at least 11 pixels, SSIM's window, or null")
 
     @property
     def statement(self) -> str:

@@ -44,7 +44,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 
 def differences(former: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """List the full keys whose values differ and can change a result, as ``backbone.steps: 3 -> 4``."""
+    """List the full keys whose values differ and can change a result, as ``sampler.steps: 3 -> 4``."""
     before, after = (dict(leaves(deciding_part(config))) for config in (former, present))
     keys = [*before, *(key for key in after if key not in before)]
     absent = "absent"

@@ -14,11 +14,11 @@ from diffharmon.types import Composite, Description
 DIGESTS = ("photo", "mask", "real", "words", "weights", "result")
 
 
-def image_digests(dataset: Dataset, index: int) -> dict[str, str]:
+def image_digests(dataset: Dataset, index: int, composite: Composite | None = None) -> dict[str, str]:
     """Digest what image ``index`` is made from.
 
     A dataset with ``files(index)``, a mapping of ``photo``, ``mask`` and, where known, ``real`` to paths, is not
-    decoded for it; of any other the composite is read and digested.
+    decoded for it; of any other the composite is digested, and read where it is not given.
 
     Raises:
         OSError: A file cannot be read.
@@ -27,7 +27,7 @@ def image_digests(dataset: Dataset, index: int) -> dict[str, str]:
     files = getattr(dataset, "files", None)
     if files is not None:
         return {kind: file_digest(path) for kind, path in files(index).items()}
-    return composite_digests(dataset[index])
+    return composite_digests(dataset[index] if composite is None else composite)
 
 
 def composite_digests(composite: Composite) -> dict[str, str]:

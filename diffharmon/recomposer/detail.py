@@ -1,22 +1,26 @@
-"""Carrying the change of light, not the pixels, from the backbone's square to the photo at full size."""
+"""Carrying the change of light, not the pixels, from the backbone's canvas to the photo at full size."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from diffharmon.condition.change import change_image
 from diffharmon.condition.light import named_change
 from diffharmon.types import Composite, Edited
 
 _CLIPPED = 4 / 255  # so close to black or white, a value may be cut off and says little about the change
 _CLIPPED_WEIGHT = 0.05
 _GLOBAL_RIDGE = 3e-4
-_ROWS = 128  # rows of the photo worked on at a time, which bounds the memory
+_ROWS = 32  # rows worked on at a time: of a 24-megapixel photo they fit a core's cache
 
 
 @dataclass(frozen=True)
@@ -46,57 +50,52 @@ class Detail:
         strength: 1 applies the change as the model says, 0 leaves the photo as it is, up to 2 exaggerates.
         calibrate: Scale the change, between 0 and 2, so that over the foreground it comes nearest to what the words say
             (`diffharmon.condition.light`), for a small model whose edits go the right way but not the right distance.
+        read_share: Where the describer gave its change of light in numbers, this share of the result is that change
+            itself and the rest is the edit's: words leave a part of it out, and a small model does not follow all of
+            them.
         locality: Share of the local remainder: 0 is one map for the whole foreground, 1 follows the model's shading.
-        radius: Half the side of the local window, as a fraction of the backbone's image side.
+        radius: Half the side of the local window, as a fraction of the canvas's side (of a square of the same area).
         epsilon: Ridge of the local fit, in squared units of [0, 1]; larger follows the model's texture less.
     """
 
     def __init__(
         self,
-        strength: float = 1.0,
+        strength: Annotated[float, Ge(0), Le(2)] = 1.0,
         calibrate: bool = False,
-        locality: float = 0.5,
-        radius: float = 0.1,
-        epsilon: float = 0.01,
+        read_share: Annotated[float, Ge(0), Le(1)] = 0.5,
+        locality: Annotated[float, Ge(0), Le(1)] = 0.5,
+        radius: Annotated[float, Gt(0), Le(1)] = 0.1,
+        epsilon: Annotated[float, Gt(0)] = 0.01,
     ) -> None:
-        if not 0 <= strength <= 2:
-            raise ValueError(f"strength must be in [0, 2], got {strength}")
-        if not 0 <= locality <= 1:
-            raise ValueError(f"locality must be in [0, 1], got {locality}")
-        if not 0 < radius <= 1:
-            raise ValueError(f"radius must be in (0, 1], got {radius}")
-        if epsilon <= 0:
-            raise ValueError(f"epsilon must be positive, got {epsilon}")
-        self.strength, self.calibrate = strength, calibrate
+        self.strength, self.calibrate, self.read_share = strength, calibrate, read_share
         self.locality, self.radius, self.epsilon = locality, radius, epsilon
 
     def recompose(
         self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited
     ) -> Float[Tensor, "3 h w"]:
         """Return ``current`` with its foreground changed as the edit changed it, the background as the composite's."""
-        mask = composite.mask.to(current)
         source, target = _array(edited.source), _array(edited.edited)
-        small = F.interpolate(mask[None].float(), source.shape[:2], mode="area")[0, 0]
+        small = F.interpolate(composite.mask.to(current)[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())
         strength = self.strength * (_distance(change, edited, small) if self.calibrate else 1)
-        result = composite.image.to(current, copy=True)
-        for rows in _bands(mask[0]):
-            here, cover = current[:, rows], mask[:, rows]
-            added = _evaluate(change, here, current.shape[-2], rows)
-            changed = (here + strength * cover * added).clamp(0, 1)
-            result[:, rows] = torch.where(cover > 0, changed, result[:, rows])
-        return result
+        read = edited.description.change if edited.description is not None else None
+        share = self.read_share if read is not None else 0.0
+        planes = _planes(change, strength * (1 - share), current)
+        if read is not None and share > 0:
+            image = edited.source_image
+            wanted = change_image(read, image, (small[None] > 0).to(image))
+            curve = _fit_curve(_array(image), _array(wanted), small.cpu().double().numpy())
+            planes = planes + _planes(curve, self.strength * share, current)
+        return _apply(planes, composite, current)
 
     def _fit(
         self, source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"], weight: Float[np.ndarray, "y x"]
     ) -> _Change:
         difference = target - source
-        features = np.concatenate((source, source**2), axis=-1)
-        curve, shift = _regress(features, difference, weight, _whole, _GLOBAL_RIDGE)
-        curve, shift = curve[0, 0], shift[0, 0]
+        whole = _fit_curve(source, target, weight)
         if self.locality == 0:
-            return _Change(curve, shift)
-        side = 2 * max(1, round(self.radius * weight.shape[1])) + 1
+            return whole
+        side = 2 * max(1, round(self.radius * math.sqrt(weight.size))) + 1
 
         def window(values: np.ndarray) -> np.ndarray:
             flat = values.reshape(*values.shape[:2], -1)
@@ -105,22 +104,37 @@ class Detail:
             ]
             return np.stack(blurred, axis=-1).reshape(values.shape)
 
-        remainder = difference - features @ curve.T - shift
+        remainder = difference - np.concatenate((source, source**2), axis=-1) @ whole.curve.T - whole.shift
         gain, offset = _regress(source, remainder, weight, window, self.epsilon)
         # The guided filter's second mean: each pixel averages the maps of all windows it lies in, by their foreground.
         coverage = window(weight)[..., None]
         total = np.maximum(window(coverage), 1e-12)
         gain, offset = window(gain * coverage[..., None]) / total[..., None], window(offset * coverage) / total
-        return _Change(curve, shift, self.locality * gain, self.locality * offset)
+        return replace(whole, gain=self.locality * gain, offset=self.locality * offset)
+
+
+def _fit_curve(
+    source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"], weight: Float[np.ndarray, "y x"]
+) -> _Change:
+    """Fit one quadratic map for the whole foreground."""
+    features = np.concatenate((source, source**2), axis=-1)
+    curve, shift = _regress(features, target - source, weight, _whole, _GLOBAL_RIDGE)
+    return _Change(curve[0, 0], shift[0, 0])
 
 
 def _distance(change: _Change, edited: Edited, mask: Float[Tensor, "y x"]) -> float:
-    """Return the factor that brings a change nearest to what the description's words name, in least squares."""
+    """Return the factor that brings a change nearest to what the description's words name, in least squares.
+
+    Where the description knows its change of light in numbers, those count: words leave something out.
+    """
     if edited.description is None:
         return 1.0
     image = edited.source_image.to(mask)
-    wanted = named_change(image, edited.description.foreground, edited.description.background)
-    added = _evaluate(change, image, image.shape[-2], slice(0, image.shape[-2]))
+    if edited.description.change is not None:
+        wanted = change_image(edited.description.change, image, mask[None]) - image
+    else:
+        wanted = named_change(image, edited.description.foreground_weighted, edited.description.background_weighted)
+    added = _evaluate(change, image)
     square = (mask * added.square()).sum()
     return float(((mask * wanted * added).sum() / square.clamp_min(1e-9)).clamp(0, 2))
 
@@ -164,38 +178,104 @@ def _trust(source: Float[np.ndarray, "y x 3"], target: Float[np.ndarray, "y x 3"
     return np.clip(margin / _CLIPPED, _CLIPPED_WEIGHT, 1)
 
 
-def _bands(mask: Float[Tensor, "h w"]) -> list[slice]:
-    """Bands of rows that cover the mask."""
-    rows = (mask > 0).any(1).nonzero()
-    if not len(rows):
-        return []
-    first, last = int(rows[0]), int(rows[-1]) + 1
-    return [slice(start, min(start + _ROWS, last)) for start in range(first, last, _ROWS)]
+def _evaluate(change: _Change, image: Float[Tensor, "3 y x"]) -> Float[Tensor, "3 y x"]:
+    """Evaluate the change on an image of the size it was fitted at."""
+    planes = _planes(change, 1.0, image)
+    maps = planes.maps.expand(-1, -1, *image.shape[-2:])
+    return (maps[:, :3] * image).sum(1) + maps[:, 3] + torch.tensordot(planes.square, image**2, 1)
 
 
-def _evaluate(change: _Change, image: Float[Tensor, "3 v w"], height: int, rows: slice) -> Float[Tensor, "3 v w"]:
-    """Evaluate the change on some rows of a photo of ``height`` rows."""
-    curve, shift = (torch.from_numpy(values).float().to(image) for values in (change.curve, change.shift))
-    added = torch.tensordot(curve, torch.cat((image, image**2)), 1) + shift[:, None, None]
-    if change.gain is None or change.offset is None:
-        return added
-    maps = (
-        torch.from_numpy(np.concatenate((change.gain, change.offset[..., None]), axis=-1)).float().permute(2, 3, 0, 1)
-    )
-    for channel, planes in enumerate(_enlarge_rows(maps.to(image), height, rows, image.shape[-1])):
-        added[channel] += (planes[:3] * image).sum(0) + planes[3]
-    return added
+@dataclass(frozen=True)
+class _Planes:
+    """A change ready for full-size photos, its strength multiplied in.
+
+    The global curve's linear part is folded into the low-resolution maps, since bilinear interpolation leaves a
+    constant as it is; only the squares stay apart.
+
+    Attributes:
+        maps: For each output channel the factors of red, green, blue and the offset; 1 x 1 without a local part.
+        square: Factors of the squared colours.
+    """
+
+    maps: Float[Tensor, "3 4 y x"]
+    square: Float[Tensor, "3 3"]
+
+    def __add__(self, other: "_Planes") -> "_Planes":
+        """Apply both changes; maps of one cell hold everywhere."""
+        return _Planes(self.maps + other.maps, self.square + other.square)
 
 
-def _enlarge_rows(maps: Float[Tensor, "b c y x"], height: int, rows: slice, width: int) -> Float[Tensor, "b c v w"]:
-    """Rows of ``maps`` as bilinear interpolation to ``height`` x ``width`` (pixel centres aligned) would give them."""
-    sources = maps.shape[2]
-    place = (torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * (sources / height) - 0.5
+def _planes(change: _Change, strength: float, like: Tensor) -> _Planes:
+    """Fold the parts of a change into maps on the device and in the precision of ``like``."""
+    affine = np.concatenate((change.curve[:, :3], change.shift[:, None]), axis=1)[..., None, None]
+    if change.gain is not None and change.offset is not None:
+        local = np.concatenate((change.gain, change.offset[..., None]), axis=-1)
+        affine = affine + local.transpose(2, 3, 0, 1)
+    maps, square = (torch.from_numpy(strength * values).float().to(like) for values in (affine, change.curve[:, 3:]))
+    return _Planes(maps, square)
+
+
+def _apply(planes: _Planes, composite: Composite, current: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """Add the change to the foreground of ``current``, a few rows at a time and no wider than the mask.
+
+    Rows between the same two rows of the maps go together, so that these are enlarged once and only blended per row.
+    """
+    mask = composite.mask.to(current)
+    result = composite.image.to(current, copy=True)
+    height, width = current.shape[-2:]
+    inside = mask[0] > 0
+    rows, columns = _extent(inside.any(1)), _extent(inside.any(0))
+    above, below, down = _between(planes.maps.shape[2], height, rows, current)
+    across = _between(planes.maps.shape[3], width, columns, current)
+    start = rows.start
+    for count in _runs(above, _ROWS):
+        offset, stop = start - rows.start, start + count
+        here, cover = current[:, start:stop, columns], mask[0, start:stop, columns]
+        top, bottom = (_widen(planes.maps[:, :, int(edge[offset])], across)[:, :, None] for edge in (above, below))
+        share = down[offset : offset + count, None]
+        added = torch.tensordot(planes.square, here.square(), 1)
+        for channel in range(3):
+            for source in range(3):
+                factor = torch.lerp(top[channel, source], bottom[channel, source], share)
+                added[channel].addcmul_(factor, here[source])
+            added[channel] += torch.lerp(top[channel, 3], bottom[channel, 3], share)
+        changed = torch.addcmul(here, cover, added).clamp_(0, 1)
+        target = result[:, start:stop, columns]
+        target.copy_(torch.where(inside[start:stop, columns], changed, target))
+        start = stop
+    return result
+
+
+def _runs(values: Int[Tensor, " n"], longest: int) -> Iterator[int]:
+    """Yield the lengths of the runs of equal values, none longer than ``longest``."""
+    for length in torch.unique_consecutive(values, return_counts=True)[1].tolist():
+        yield from [longest] * (length // longest)
+        if length % longest:
+            yield length % longest
+
+
+def _extent(flags: Bool[Tensor, " n"]) -> slice:
+    """Return the smallest slice that holds all true values, empty where there is none."""
+    places = flags.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
+def _widen(
+    rows: Float[Tensor, "3 4 x"], across: tuple[Int[Tensor, " u"], Int[Tensor, " u"], Float[Tensor, " u"]]
+) -> Float[Tensor, "3 4 u"]:
+    """Interpolate along the last axis between the cells that ``_between`` found."""
+    left, right, share = across
+    return torch.lerp(rows[..., left], rows[..., right], share)
+
+
+def _between(
+    sources: int, size: int, part: slice, like: Tensor
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Return for each place in ``part`` of ``size`` the two of ``sources`` cells it lies between, and how far along.
+
+    The places are those of bilinear interpolation with pixel centres aligned (``align_corners=False``).
+    """
+    place = (torch.arange(part.start, part.stop, device=like.device) + 0.5) * (sources / size) - 0.5
     place = place.clamp(0, sources - 1)
-    lower = place.long()
-    upper = (lower + 1).clamp(max=sources - 1)
-    share = (place - lower).to(maps)[:, None]
-    first, last = int(lower[0]), int(upper[-1])
-    lower, upper = lower - first, upper - first
-    wide = F.interpolate(maps[:, :, first : last + 1], (last + 1 - first, width), mode="bilinear", align_corners=False)
-    return wide[:, :, lower] * (1 - share) + wide[:, :, upper] * share
+    before = place.long()
+    return before, (before + 1).clamp(max=sources - 1), (place - before).to(like)

@@ -1,10 +1,12 @@
 """Pasting with a soft border."""
 
 import math
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,9 +22,7 @@ class Feather:
         radius: Width of the fading band relative to the diameter of a disc of the mask's area.
     """
 
-    def __init__(self, radius: float = 0.02) -> None:
-        if not 0 <= radius <= 1:
-            raise ValueError(f"radius must be in [0, 1], got {radius}")
+    def __init__(self, radius: Annotated[float, Ge(0), Le(1)] = 0.02) -> None:
         self.radius = radius
 
     def recompose(

@@ -1,6 +1,9 @@
 """The paper's recomposition: the edited image inside the mask, the photo outside."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Lt
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,9 +19,7 @@ class Paste:
         threshold: Mask values above it are foreground; None blends by the soft mask as it is.
     """
 
-    def __init__(self, threshold: float | None = MASK_THRESHOLD) -> None:
-        if threshold is not None and not 0 <= threshold < 1:
-            raise ValueError(f"threshold must be in [0, 1) or null for a soft mask, got {threshold}")
+    def __init__(self, threshold: Annotated[float, Ge(0), Lt(1)] | None = MASK_THRESHOLD) -> None:
         self.threshold = threshold
 
     def recompose(

@@ -18,6 +18,7 @@ from diffharmon.protocols import (
     EmbeddingOptimizer,
     Evaluator,
     Recomposer,
+    Sampler,
     StructurePreserver,
 )
 from diffharmon.types import Composite
@@ -29,6 +30,7 @@ class ReferenceDiffusion(Diffusion):
     Args:
         describer: As for `Diffusion`, like all up to ``seed``.
         backbone: The diffusion model.
+        sampler: Inverts the image to noise and denoises the edit.
         embedding: Optimizers of the text conditioning.
         structure: Parts that keep the structure.
         recomposer: Puts the edited foreground back into the photo.
@@ -41,7 +43,7 @@ class ReferenceDiffusion(Diffusion):
         seed: Seeds all that is random.
         structure_from: Keep the structure of the ``composite``, or of the image that each iteration starts from
             (``current``), which drifts.
-        resolution: ``model`` squashes everything to the backbone's square first; ``full`` recomposes at the photo's
+        resolution: ``model`` squashes everything to the backbone's canvas first; ``full`` recomposes at the photo's
             own size.
         sample_posterior: Sample the autoencoder's posterior instead of taking its mode, with the same noise for every
             iteration of an image.
@@ -53,6 +55,7 @@ class ReferenceDiffusion(Diffusion):
         self,
         describer: Describer,
         backbone: Backbone,
+        sampler: Sampler,
         embedding: Mapping[str, EmbeddingOptimizer],
         structure: Mapping[str, StructurePreserver],
         recomposer: Recomposer,
@@ -72,6 +75,7 @@ class ReferenceDiffusion(Diffusion):
         super().__init__(
             describer,
             backbone,
+            sampler,
             embedding,
             structure,
             recomposer,
@@ -89,24 +93,29 @@ class ReferenceDiffusion(Diffusion):
         self.seed_by_name = seed_by_name
         self.truncate = truncate
 
+    @property
+    def draws_random(self) -> bool:
+        """Whether the seed can change a result."""
+        return self.sample_posterior or super().draws_random
+
     def canvas(self, composite: Composite) -> Canvas:
         """Recompose on a squashed copy, where asked for; the masks still come from the full-size one."""
         canvas = super().canvas(composite)
         if self.resolution == "full":
             return canvas
-        return replace(canvas, target=images.squash(canvas.original, self.backbone.size))
+        return replace(canvas, target=images.squash(canvas.original, canvas.size))
 
     def structure_source(self, canvas: Canvas, seen: Composite) -> Composite:
         """Return the image whose structure is kept."""
         return seen if self.structure_from == "current" else super().structure_source(canvas, seen)
 
-    def encode(self, image: Float[Tensor, "3 s s"], name: str) -> Float[Tensor, "1 c y x"]:
+    def encode(self, image: Float[Tensor, "3 h w"], name: str) -> Float[Tensor, "1 c y x"]:
         """Take a sample of the posterior, or its mode."""
         if not self.sample_posterior:
             return super().encode(image, name)
         return self.backbone.encode(image[None], torch.Generator().manual_seed(self.image_seed(name)))
 
-    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 s s"]:
+    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
         """Decode to [0, 1], cut to 8 bits where asked for."""
         decoded = super().decode(latents)
         return (decoded * 255).floor() / 255 if self.truncate else decoded

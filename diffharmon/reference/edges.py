@@ -28,16 +28,16 @@ class ReferenceEdgeLoss(EdgeLoss):
     detach: bool = False
     opaque: bool = False
 
-    def target(self, composite: Composite, size: int) -> Float[Tensor, "1 c s s"]:
+    def target(self, composite: Composite, size: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of the photo in the chosen range."""
         if self.opaque:
             composite = replace(composite, alpha=None)
         if self.reference_range == "unit":
             return super().target(composite, size)
-        image = images.resize(composite.image, (size, size), self.resampling, composite.alpha)
+        image = images.resize(composite.image, size, self.resampling, composite.alpha)
         return self.detector(image[None] * 2 - 1)
 
-    def edges(self, decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, "1 c s s"]:
+    def edges(self, decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of an image while it is edited, without a gradient where asked for."""
         with torch.no_grad() if self.detach else nullcontext():
             return super().edges(decoded)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffharmon.embedding.null_text import NullText
 from diffharmon.protocols import Backbone
-from diffharmon.types import Conditioning
+from diffharmon.types import Conditioning, Schedule
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class ReferenceNullText(NullText):
     def first_prediction(
         self,
         backbone: Backbone,
+        schedule: Schedule,
         conditioning: Conditioning,
         latent: Float[Tensor, "1 c y x"],
         step: int,
@@ -36,15 +37,15 @@ class ReferenceNullText(NullText):
         if not self.stale_first or step == 0:
             return with_text
         stale = replace(conditioning, foreground=conditioning.foreground.roll(1, dims=0))
-        return self.predict_text(backbone, stale, latent, step)
+        return self.predict_text(backbone, schedule, stale, latent, step)
 
     def compared(
         self,
-        backbone: Backbone,
+        schedule: Schedule,
         latent: Float[Tensor, "1 c y x"],
         noise: Float[Tensor, "1 c y x"],
         after: Float[Tensor, "1 c y x"],
         step: int,
     ) -> Float[Tensor, "1 c y x"]:
         """Return the noisy latent that leaves the step, or the estimate of the clean one."""
-        return after if self.edges_on == "step" else super().compared(backbone, latent, noise, after, step)
+        return after if self.edges_on == "step" else super().compared(schedule, latent, noise, after, step)

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.embedding.text_refine import Task, TextRefine, Words, attention_mask
-from diffharmon.sampling import predict_guided
 from diffharmon.types import Event
 
 
@@ -34,20 +33,24 @@ class ReferenceTextRefine(TextRefine):
         if self.latents == "trajectory":
             yield from super().noisy_latents(task)
             return
-        backbone, steps = task.backbone, len(task.backbone.timesteps)
-        latent = task.inversion.trajectory.latents[:1]
+        schedule = task.inversion.trajectory.schedule
+        steps = len(schedule.timesteps)
+        # Not `latents[:1]`: the strides of the batch decide over the memory format, and so over the rounding.
+        latent = task.inversion.trajectory.latents[0, None]
         for step in range(steps):
             yield latent
             with torch.no_grad():
                 unconditional = task.conditioning.unconditional[step, None]
-                noise = predict_guided(backbone, latent, step, unconditional, unconditional, 0.0)
-                latent = backbone.denoise(latent, noise, step)
+                noise = task.backbone.predict(latent, schedule.timesteps[step], unconditional)
+                latent = schedule.denoise(latent, noise, step)
             done = (step + 1) * self.updates - 1
             task.observe(Event("text", done, steps * self.updates, {"latent": latent}))
 
-    def attention_mask(self, latent_mask: Float[Tensor, "1 y x"], side: int) -> Float[Tensor, "2 r r"]:
+    def attention_mask(
+        self, latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int]
+    ) -> Float[Tensor, "2 rows columns"]:
         """Reduce the mask with or without antialiasing."""
-        return attention_mask(latent_mask, side, self.mask_antialias)
+        return attention_mask(latent_mask, size, self.mask_antialias)
 
     def initial_weights(self, tokens: int) -> Float[Tensor, " l"]:
         """Equal weights, or their logits."""

@@ -11,7 +11,7 @@ from diffharmon.columns import Column
 from diffharmon.report.content import Content, Section
 from diffharmon.report.runs import Run
 from diffharmon.report.tables import gains, main_column
-from diffharmon.results import safe_name
+from diffharmon.results import picture_folder
 from diffharmon.results.summary import is_number
 
 LONGEST_SIDE = 384
@@ -87,7 +87,7 @@ def card(run: Run, name: str, section: Section, metric: Column | None) -> dict[s
 
 def pictures_of(run: Run, name: str) -> dict[str, Image.Image] | None:
     """Read composite, result and real photo of an image, as the run wrote them for pages; None where there are none."""
-    folder = run.folder / safe_name(name)
+    folder = picture_folder(run.folder, run.rows.get(name) or {"name": name})
     if not run.folder.parts or not (folder / "result.jpg").is_file():
         return None
     found = {}

@@ -208,7 +208,16 @@ def published_grid(table: Table, lines: Sequence[Published]) -> Grid:
 def run_grid(content: Content) -> Grid:
     """What was run: images, failures, cost."""
     rows = tuple(run_cells(run) for run in content.runs)
-    titles = ("run", "finished", "failed", "seed", "seconds an image", "UNet evaluations an image", "config", "folder")
+    titles = (
+        "run",
+        "finished",
+        "failed",
+        "seed",
+        "seconds an image",
+        "network evaluations an image",
+        "config",
+        "folder",
+    )
     return Grid("Runs", "", titles, rows)
 
 
@@ -216,7 +225,7 @@ def run_cells(run: Run) -> tuple[Cell, ...]:
     """One run's line."""
     rows = [*run.rows.values()]
     digest = next((digest_of(row) for row in (*rows, *run.errors.values())), "")
-    seconds, evaluations = (mean_of(rows, key) for key in ("seconds", "unet_samples"))
+    seconds, evaluations = (mean_of(rows, key) for key in ("seconds", "network_samples"))
     return (
         Cell(run.label),
         Cell(str(len(rows)), float(len(rows))),

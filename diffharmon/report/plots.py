@@ -72,9 +72,9 @@ def plots(section: Section) -> list[Plot]:
 
 
 def quality_against_compute(section: Section, metric: Column) -> Plot | None:
-    """Mean quality with its interval against UNet evaluations an image; None when no run evaluates a UNet."""
+    """Mean quality with its interval against network evaluations an image; None when no run evaluates a network."""
     points = [
-        (run, mean_of([*run.rows.values()], "unet_samples"), estimate(found))
+        (run, mean_of([*run.rows.values()], "network_samples"), estimate(found))
         for run in section.runs
         if not is_unchanged(run) and (found := values([*run.rows.values()], metric.key))
     ]
@@ -87,7 +87,7 @@ def quality_against_compute(section: Section, metric: Column) -> Plot | None:
     ends = [end for _, _, y in points for end in (y.mean, y.low, y.high)] + [level]
     across = linear([0.0, max(x for _, x, _ in points)], LEFT, WIDTH - RIGHT - LABELS)
     up = linear([end for end in ends if math.isfinite(end)], PLOT_HEIGHT - BOTTOM, TOP)
-    marks = axis_across(across, PLOT_HEIGHT - BOTTOM, "UNet evaluations an image (samples)")
+    marks = axis_across(across, PLOT_HEIGHT - BOTTOM, "network evaluations an image (samples)")
     marks += axis_up(up, f"{metric.title}", WIDTH - RIGHT - LABELS)
     if math.isfinite(level):
         end, y = WIDTH - RIGHT - LABELS, up.at(level)
@@ -97,7 +97,7 @@ def quality_against_compute(section: Section, metric: Column) -> Plot | None:
     for number, ((run, _, quality), x) in enumerate(zip(points, centres, strict=True)):
         marks += point(number, run, x, quality, up, metric, TOP + step * (number + 0.5))
     height = max(PLOT_HEIGHT, TOP + step * len(points) + 12)
-    return Plot(f"{metric.title} against compute", f"{metric.title} against UNet evaluations", height, marks)
+    return Plot(f"{metric.title} against compute", f"{metric.title} against network evaluations", height, marks)
 
 
 def apart(centres: Sequence[tuple[float, float]], right: Pixels) -> list[float]:

@@ -237,7 +237,7 @@ def unchanged(runs: Sequence[Run]) -> Run | None:
             found = {key: row[f"composite_{key}"] for key in before if f"composite_{key}" in row}
             if found and name not in rows:
                 same = {key: row[key] for key in ("name", "source", "area") if key in row}
-                rows[name] = {**same, **found, "status": "ok", "seconds": 0.0, "unet_calls": 0, "unet_samples": 0}
+                rows[name] = {**same, **found, "status": "ok", "seconds": 0.0, "network_calls": 0, "network_samples": 0}
     return Run(UNCHANGED, Path(), rows) if rows else None
 
 

@@ -1,13 +1,8 @@
 """Tables for the terminal: one line a run, its means and gains."""
 
-import atexit
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
 
 from diffharmon.columns import Column, format_number
 from diffharmon.errors import InputError
@@ -17,14 +12,6 @@ from diffharmon.results.summary import ARROWS, mean_gain, mean_of, text_table
 
 MAX_COLUMNS = 4
 MAX_LABEL = 60
-
-
-class SweepTable(Callback):
-    """Prints one table of all jobs when a sweep ends, also after jobs that failed."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table when the process ends: Hydra calls ``on_multirun_end`` only where no job failed."""
-        atexit.register(print_sweep, Path(str(config.hydra.sweep.dir)))
 
 
 def print_sweep(folder: Path) -> None:

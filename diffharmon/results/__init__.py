@@ -1,33 +1,20 @@
 """What a run leaves on disk: a folder an image (``outcome``), a row an image, a record a run; read without torch."""
 
-import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffharmon.columns import ColumnGroup
 from diffharmon.errors import InputError
 from diffharmon.files import write_text
+from diffharmon.names import folder_name
 
-# What decides neither an image nor a number: a change here keeps earlier rows valid.
-NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment")
+log = logging.getLogger(__name__)
 
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """A short digest of everything in the resolved config that can change a result."""
-    kept = {key: value for key, value in config.items() if key not in NOT_HASHED}
-    dataset = kept.get("dataset")
-    if isinstance(dataset, Mapping):
-        # Which images are taken does not change what becomes of each.
-        kept["dataset"] = {key: value for key, value in dataset.items() if key != "limit"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def safe_name(name: str) -> str:
-    """A file name for an image's name: path separators become ``__``."""
-    return name.replace("/", "__").replace("\\", "__").strip() or "image"
+IMAGES = "images"  # The folder in a run's folder that holds one folder an image, apart from the run's own files.
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,32 +53,46 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read the rows of all processes; a line that a crash cut short is passed over."""
+def read_rows(folder: Path, log_damaged: bool = False) -> list[dict[str, Any]]:
+    """Read the rows of all processes; lines that are no rows, such as one that a crash cut short, are skipped.
+
+    Args:
+        folder: The run's folder.
+        log_damaged: Log a warning for each file with such lines.
+    """
     rows = []
     for path in sorted(folder.glob("rows*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+        lines = path.read_bytes().splitlines()
+        found = [row for row in map(parse_row, lines) if row is not None]
+        damaged = len(lines) - len(found)
+        if damaged and log_damaged:
+            log.warning("%s: %d of %d lines are damaged and skipped", path, damaged, len(lines))
+        rows += found
     return rows
 
 
-def finished_names(folder: Path, digest: str) -> set[str]:
-    """Names of the images that a former run with the same config finished.
+def parse_row(line: bytes) -> dict[str, Any] | None:
+    """Parse one line; None where it is no row: no JSON object in UTF-8 with a name and a status."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ("name", "status"))
+    return row if whole else None
 
-    Raises:
-        InputError: The folder holds rows of another config, which must not be mixed.
-    """
-    rows = read_rows(folder)
-    others = {digest_of(row) for row in rows} - {digest}
-    if others:
-        raise InputError(
-            f"{folder} holds results of another configuration ({', '.join(sorted(others))}), this one is {digest}; "
-            "expected a new hydra.run.dir, or the former configuration"
-        )
-    return {row["name"] for row in rows if row["status"] == "ok"}
+
+def drop_rows(folder: Path, names: Collection[str]) -> None:
+    """Remove the rows of the named images, so that only what is computed anew counts."""
+    for path in folder.glob("rows*.jsonl"):
+        rows = [row for row in map(parse_row, path.read_bytes().splitlines()) if row is not None]
+        if any(row["name"] in names for row in rows):
+            kept = [json.dumps(row, default=str) + "\n" for row in rows if row["name"] not in names]
+            write_text(path, "".join(kept))
+
+
+def picture_folder(folder: Path, row: Mapping[str, Any]) -> Path:
+    """Return the folder of a row's image within the run's folder."""
+    return folder / IMAGES / Path(str(row.get("folder") or folder_name(row["name"]))).name
 
 
 def digest_of(row: Mapping[str, Any]) -> str:
@@ -106,6 +107,14 @@ def newest_rows(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
         if row["name"] not in chosen or chosen[row["name"]]["status"] != "ok":
             chosen[row["name"]] = row
     return [chosen[name] for name in names if name in chosen]
+
+
+def missing_rows(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line that names the images without a row; empty where every image has one."""
+    found = {row["name"] for row in rows}
+    missing = [name for name in names if name not in found]
+    shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return f"{len(missing)} of {len(names)} images left no row: {shown}; run the same command again" if missing else ""
 
 
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

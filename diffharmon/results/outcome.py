@@ -6,23 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon import images, panels
+from diffharmon.errors import ResultError
 from diffharmon.files import copy_file
 from diffharmon.results import write_json
 from diffharmon.types import Attempt, Composite, Cost, Outcome
 
 
-def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: Mapping[str, Any]) -> None:
-    """Write everything about one image into ``folder``: result, attempts, pictures, attention maps, record."""
-    best = outcome.best
-    same_size = best.image.shape == composite.image.shape
-    alpha = composite.alpha if same_size else None
-    images.write_image(folder / "harmonized.png", best.image, alpha, composite.profile)
+def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: Mapping[str, Any]) -> Path:
+    """Write everything about one image into ``folder``: result, attempts, pictures, attention maps, record.
+
+    Results have the depth and the greyness of the photo's file. What a former result left in the folder is removed.
+
+    Returns:
+        The file of the result.
+
+    Raises:
+        ResultError: The background of the written file is not the composite's, bit for bit; the file is removed.
+    """
+    remove_former(folder)
+    best, suffix = outcome.best, images.SUFFIX_OF_DEPTH[composite.depth]
+    alpha = composite.alpha if best.image.shape == composite.image.shape else None
+    form = {"alpha": alpha, "profile": composite.profile, "depth": composite.depth, "grey": composite.grey}
+    result = folder / f"harmonized{suffix}"
+    images.write_image(result, best.image, **form)
+    try:
+        images.check_background(result, composite)
+    except ResultError:
+        result.unlink()
+        raise
     for number, attempt in enumerate(harmonized_attempts(outcome)):
-        path = folder / picture_name(number)
+        path = folder / picture_name(number, suffix)
         if attempt.image is best.image:  # Compressing it a second time would give the same bytes.
-            copy_file(folder / "harmonized.png", path)
+            copy_file(result, path)
         else:
-            images.write_image(path, attempt.image, alpha, composite.profile)
+            images.write_image(path, attempt.image, **form)
     parts = panels.comparison_parts(composite.image, best.image, composite.mask, composite.real)
     panels.write(folder / "comparison.png", panels.strip(parts))
     for name in ("composite", "result", "real", "mask"):
@@ -30,7 +47,15 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
             panels.write_small(folder / f"{name}.jpg", parts[name])
     if best.words:
         panels.write(folder / "attention.png", panels.attention_strip(composite.image, best.words))
-    write_json(folder / "record.json", {**record, **outcome_record(outcome)})
+    write_json(folder / "record.json", {**record, **outcome_record(outcome, suffix)})
+    return result
+
+
+def remove_former(folder: Path) -> None:
+    """Remove the files of a former result: what is written now may have other names or be fewer."""
+    for pattern in ("harmonized.*", "attempt_*", "attention.png", "real.jpg", "record.json"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def harmonized_attempts(outcome: Outcome) -> list[Attempt]:
@@ -38,12 +63,12 @@ def harmonized_attempts(outcome: Outcome) -> list[Attempt]:
     return [attempt for attempt in outcome.attempts if attempt.iteration >= 0]
 
 
-def picture_name(number: int) -> str:
+def picture_name(number: int, suffix: str = ".png") -> str:
     """File name of an attempt's picture, by its place among ``harmonized_attempts``."""
-    return f"attempt_{number:02d}.png"
+    return f"attempt_{number:02d}{suffix}"
 
 
-def outcome_record(outcome: Outcome) -> dict[str, Any]:
+def outcome_record(outcome: Outcome, suffix: str = ".png") -> dict[str, Any]:
     """The part of an image's record that comes from what the method did."""
     numbers = {id(attempt): number for number, attempt in enumerate(harmonized_attempts(outcome))}
     return {
@@ -52,7 +77,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "attempts": [
             {
                 "iteration": attempt.iteration,
-                "picture": picture_name(numbers[id(attempt)]) if id(attempt) in numbers else None,
+                "picture": picture_name(numbers[id(attempt)], suffix) if id(attempt) in numbers else None,
                 "score": attempt.score.value,
                 "terms": dict(attempt.score.terms),
                 **attempt.description.row(),

@@ -2,18 +2,14 @@
 
 from collections.abc import Mapping
 
-from diffharmon.errors import InputError
 from diffharmon.protocols import StructurePreserver
 from diffharmon.types import Composite, Loss, StructureGuidance
 
 
-def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size: int) -> StructureGuidance:
-    """Measure the structure with every part and merge losses, rules and anchor, in the order of ``parts``.
+def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size: tuple[int, int]) -> StructureGuidance:
+    """Measure the structure with every part and merge losses and rules, in the order of ``parts``.
 
     The only loss of a part is named as the part is; several losses of one part are named ``part.loss``.
-
-    Raises:
-        InputError: If two parts give an anchor.
     """
     guides = {name: part.guide(composite, size) for name, part in parts.items()}
     losses: dict[str, Loss] = {}
@@ -21,7 +17,4 @@ def combine(parts: Mapping[str, StructurePreserver], composite: Composite, size:
         single = len(guide.losses) == 1
         losses |= {part if single else f"{part}.{name}": loss for name, loss in guide.losses.items()}
     rules = tuple(rule for guide in guides.values() for rule in guide.rules)
-    anchors = {name: guide.anchor for name, guide in guides.items() if guide.anchor is not None}
-    if len(anchors) > 1:
-        raise InputError(f"structure parts {sorted(anchors)} all give an anchor; keep one")
-    return StructureGuidance(losses, rules, next(iter(anchors.values()), None))
+    return StructureGuidance(losses, rules)

@@ -1,15 +1,15 @@
 """Edges of the foreground as a structure loss (paper section 3.2, L_Edge), for any edge detector."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as functional
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon import images
-from diffharmon.errors import ConfigError
 from diffharmon.protocols import EdgeDetector
 from diffharmon.types import Composite, StructureGuidance
 
@@ -25,35 +25,28 @@ class EdgeLoss:
         detector: Computes the edge map of an image; differentiable.
         weight: Factor of the loss, >= 0.
         resampling: Filter that brings the photo to the backbone's size before its edges are measured.
-
-    Raises:
-        ConfigError: If the weight is negative.
     """
 
     detector: EdgeDetector
-    weight: float = 1.0
+    weight: Annotated[float, Ge(0)] = 1.0
     resampling: Literal["lanczos", "bilinear"] = "lanczos"
 
-    def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise ConfigError(f"weight of an edge loss is {self.weight}, expected a number >= 0")
-
-    def guide(self, composite: Composite, size: int) -> StructureGuidance:
-        """Measure the photo's edges at ``size`` x ``size`` pixels, and return the loss that compares with them."""
-        mask = images.binary_mask(composite.mask, (size, size))
+    def guide(self, composite: Composite, size: tuple[int, int]) -> StructureGuidance:
+        """Measure the photo's edges at height and width ``size``, and return the loss that compares with them."""
+        mask = images.binary_mask(composite.mask, size)
         with torch.no_grad():
             target = self.target(composite, size) * mask
 
-        def loss(decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, ""]:
+        def loss(decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
             edges = self.edges(decoded.float()) * mask.to(decoded.device)
             return self.weight * functional.mse_loss(edges, target.to(decoded.device))
 
         return StructureGuidance(losses={"edges": loss})
 
-    def target(self, composite: Composite, size: int) -> Float[Tensor, "1 c s s"]:
+    def target(self, composite: Composite, size: tuple[int, int]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of the photo."""
-        return self.detector(images.resize(composite.image, (size, size), self.resampling, composite.alpha)[None])
+        return self.detector(images.resize(composite.image, size, self.resampling, composite.alpha)[None])
 
-    def edges(self, decoded: Float[Tensor, "1 3 s s"]) -> Float[Tensor, "1 c s s"]:
+    def edges(self, decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 c h w"]:
         """Measure the edges of an image while it is edited."""
         return self.detector(decoded)

@@ -170,7 +170,7 @@ class PiDiNetNetwork(nn.Module):
         """Build the network of a published checkpoint's ``state_dict``, frozen.
 
         Raises:
-            KeyError: If the tensors that tell the widths are missing.
+            KeyError: If the tensors from which the widths are read are missing.
             RuntimeError: If the tensors do not fit the architecture.
         """
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}

@@ -21,20 +21,20 @@ from diffharmon.run import quiet_libraries
 from diffharmon.types import ignore
 
 BASE = ["dataset=synthetic", "describer=file", "evaluator=none"]
-CARRY = "structure.anchor.carry=1"
+CARRY = "sampler.target_correction=1"
 BARE = ["~structure.cross_attention", "~structure.self_attention"]
 VARIANTS = {
     "default": [],
     "carry 1": [CARRY],
     "carry 1, no attention": [CARRY, *BARE],
     "carry 1, no cross-attention": [CARRY, BARE[0]],
-    "carry 1, steps 10": [CARRY, "backbone.steps=10"],
-    "carry 1, steps 10, no attention": [CARRY, "backbone.steps=10", *BARE],
+    "carry 1, steps 10": [CARRY, "sampler.steps=10"],
+    "carry 1, steps 10, no attention": [CARRY, "sampler.steps=10", *BARE],
     "carry 1, guidance 1.5": [CARRY, "method.guidance=1.5"],
     "carry 1, guidance 1.5, no attention": [CARRY, "method.guidance=1.5", *BARE],
-    "carry 1, steps 30": [CARRY, "backbone.steps=30"],
-    "carry 0.5": ["structure.anchor.carry=0.5"],
-    "no anchor": ["structure=[cross_attention,self_attention]"],
+    "carry 1, steps 30": [CARRY, "sampler.steps=30"],
+    "carry 0.5": ["sampler.target_correction=0.5"],
+    "no direct inversion": ["sampler.direct_inversion=false"],
     "no self-attention": [BARE[1]],
     "self-attention for half of the steps": ["structure.self_attention.end=0.5"],
     "no cross-attention": [BARE[0]],
@@ -76,7 +76,7 @@ def main() -> None:
     stamp = datetime.fromtimestamp(weights.stat().st_mtime).strftime("%H:%M:%S")
     table = options.output / "tuning.md"
     say(table, f"\n{options.count} triples, seed {options.seed}, weights of {stamp}, {' '.join(options.override)}\n")
-    say(table, "| variant | recomposer | mean gain, dB | median | better, % | worse by over 1 dB, % | UNet calls |")
+    say(table, "| variant | recomposer | mean gain, dB | median | better, % | worse by over 1 dB, % | network calls |")
     say(table, "|---|---|---|---|---|---|---|")
     for name in options.only.split(";") if options.only else VARIANTS:
         for row in variant(BASE + VARIANTS[name] + options.override, values):
@@ -94,7 +94,7 @@ def variant(overrides: list[str], values: dict) -> list[str]:
         composite = dataset[index]
         before = metrics.fpsnr(composite.image, composite.real, (composite.mask > 0.5).float())
         outcome = method.harmonize(composite.blind(), ignore)
-        calls = sum(cost.unet_calls for cost in outcome.costs.values())
+        calls = sum(cost.network_calls for cost in outcome.costs.values())
         for name, recomposer in recomposers.items():
             image = recomposer.recompose(composite.blind(), composite.image, outcome.best.edited)
             after = metrics.fpsnr(from_uint8(to_uint8(image)), composite.real, (composite.mask > 0.5).float())

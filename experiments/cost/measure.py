@@ -3,8 +3,8 @@
     python experiments/cost/measure.py [--folder DIR] [--steps 2] [--device cpu] [--dtype bfloat16]
 
 Builds the pipeline once (865.9 M parameters of UNet, about 3 GB on disk), runs `experiment=paper` without learned edges
-on the demo composite for one short iteration, and prints seconds and UNet calls by stage and the peak memory. Results
-are noise: only cost is looked at.
+on the demo composite for one short iteration, and prints seconds and network calls by stage and the peak memory.
+Results are noise: only cost is looked at.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def main() -> None:
         build(folder)
     values = {
         "backbone.path": str(folder),
-        "backbone.steps": arguments.steps,
+        "sampler.steps": arguments.steps,
         "backbone.dtype": arguments.dtype,
     }
     overrides = [
@@ -106,10 +106,10 @@ def main() -> None:
     ]
     output = Path(tempfile.mkdtemp(prefix="cost-"))
     execute(composed(overrides, values), output)
-    record = json.loads((output / "coffee" / "record.json").read_text())
-    print("| stage | seconds | UNet calls | samples in them |\n|---|---|---|---|")
+    record = json.loads((output / "images" / "coffee" / "record.json").read_text())
+    print("| stage | seconds | network calls | samples in them |\n|---|---|---|---|")
     for stage, cost in {**record["costs"], "total": record["total"]}.items():
-        print(f"| {stage} | {cost['seconds']:.1f} | {cost['unet_calls']} | {cost['unet_samples']} |")
+        print(f"| {stage} | {cost['seconds']:.1f} | {cost['network_calls']} | {cost['network_samples']} |")
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"CPU seconds of the process, loading included: {used.ru_utime + used.ru_stime:.0f}")
     print(f"peak memory of the process: {used.ru_maxrss / 2**20:.1f} GiB")

@@ -16,6 +16,7 @@ import torch
 from diffharmon.config import composed
 from diffharmon.images import read_image
 from diffharmon.reference import quirks
+from diffharmon.results import picture_folder
 from diffharmon.run import execute, quiet_libraries
 
 HERE = Path(__file__).parent
@@ -50,7 +51,7 @@ def run(overrides: list[str], folder: Path) -> tuple[torch.Tensor, dict]:
         overrides = [*(o for o in overrides if "structure.pidinet" not in o), "~structure.pidinet"]
     execute(composed(overrides), folder)
     row = json.loads((folder / "rows-rank0.jsonl").read_text().splitlines()[-1])
-    return read_image(folder / row["name"] / "harmonized.png").image, row
+    return read_image(picture_folder(folder, row) / "harmonized.png").image, row
 
 
 def main() -> None:

@@ -1,55 +1,13 @@
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL
 
 from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError, InputError, ModelError
 from diffharmon.types import Description, TokenEdit
 
-
-@pytest.fixture(params=["pipeline_folder", "velocity_folder"])
-def folder(request):
-    return request.getfixturevalue(request.param)
-
-
-def test_inverting_undoes_denoising_exactly_for_fixed_noise(pipeline_folder):
-    backbone = StableDiffusion(str(pipeline_folder), size=64, steps=7)
-    latent, noise = torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
-    for step in range(7):
-        back = backbone.denoise(backbone.invert(latent, noise, step), noise, step)
-        torch.testing.assert_close(back, latent, atol=1e-4, rtol=1e-4)
-
-
-def test_the_shifted_inversion_of_the_reference_does_not(pipeline_folder):
-    backbone = StableDiffusion(str(pipeline_folder), size=64, steps=7, inversion="shifted")
-    assert len(backbone.timesteps) == 6
-    latent, noise = torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
-    back = backbone.denoise(backbone.invert(latent, noise, 3), noise, 3)
-    assert (back - latent).norm() / latent.norm() > 0.01
-
-
-def test_sampling_equals_the_diffusers_pipeline(folder):
-    pipeline = StableDiffusionPipeline.from_pretrained(folder)
-    backbone = StableDiffusion(str(folder), size=64, steps=4)
-    pipeline.scheduler = backbone.scheduler
-    pipeline.set_progress_bar_config(disable=True)
-    start = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(3))
-    theirs = pipeline(
-        "cat bright",
-        latents=start,
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        output_type="latent",
-        height=64,
-        width=64,
-    ).images
-    latent = start
-    with torch.no_grad():
-        text = backbone.embed(["cat bright"])
-        for step in range(4):
-            latent = backbone.denoise(latent, backbone.predict(latent, step, text), step)
-    torch.testing.assert_close(latent, theirs, atol=1e-4, rtol=1e-4)
+TIME = torch.tensor(401)
 
 
 def test_encode_and_decode_work_on_the_unit_range(pipeline_folder, backbone):
@@ -65,31 +23,24 @@ def test_encode_and_decode_work_on_the_unit_range(pipeline_folder, backbone):
     assert not torch.equal(seeded[0], seeded[2])
 
 
-def test_estimate_is_the_clean_latent_behind_known_noise(backbone):
-    clean, noise = torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
-    level = backbone.scheduler.alphas_cumprod[backbone.timesteps[1]]
-    noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-    torch.testing.assert_close(backbone.estimate(noisy, noise, 1), clean, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_keeps_latents_in_single_and_stays_close(pipeline_folder, backbone, dtype):
-    half = StableDiffusion(str(pipeline_folder), size=64, steps=5, dtype=dtype)
+    half = StableDiffusion(str(pipeline_folder), size=64, dtype=dtype)
     latent = torch.randn(1, 4, 16, 16)
     with torch.no_grad():
         text = backbone.embed(["cat bright"])
-        given, expected = half.predict(latent, 2, text), backbone.predict(latent, 2, text)
+        given, expected = half.predict(latent, TIME, text), backbone.predict(latent, TIME, text)
     assert given.dtype == torch.float32
     assert (given - expected).norm() / expected.norm() < 0.05
 
 
 def test_gradient_checkpointing_changes_no_gradient(pipeline_folder, backbone):
-    spare = StableDiffusion(str(pipeline_folder), size=64, steps=5, gradient_checkpointing=True)
+    spare = StableDiffusion(str(pipeline_folder), size=64, gradient_checkpointing=True)
     latent = torch.randn(1, 4, 16, 16)
     gradients = []
     for model in (backbone, spare):
         text = model.embed(["cat bright"]).detach().requires_grad_()
-        gradients.append(torch.autograd.grad(model.predict(latent, 2, text).square().sum(), [text])[0])
+        gradients.append(torch.autograd.grad(model.predict(latent, TIME, text).square().sum(), [text])[0])
     torch.testing.assert_close(*gradients)
 
 
@@ -135,17 +86,34 @@ def test_edited_tokens_reach_the_output_with_gradient_and_leave_no_trace(backbon
     assert not layer._forward_hooks
 
 
+@pytest.mark.parametrize("size", [0, 4, 60])
+def test_a_size_that_does_not_fit_is_refused_before_weights_load(pipeline_folder, tmp_path, size):
+    for part in ("unet", "vae"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text((pipeline_folder / part / "config.json").read_text())
+    with pytest.raises(ConfigError, match="multiple of 8"):
+        StableDiffusion(str(tmp_path), size=size)
+
+
+def test_a_square_canvas_is_the_same_for_every_photo(backbone):
+    assert {backbone.canvas_size(*size) for size in ((480, 640), (9, 3000), (64, 64))} == {(64, 64)}
+
+
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"size": 60}, "multiple of 8"),
-        ({"steps": 0}, "expected 1 to 1000"),
-        ({"steps": 1, "inversion": "shifted"}, "expected 2"),
-    ],
+    ("photo", "canvas"), [((64, 64), (64, 64)), ((400, 600), (56, 80)), ((600, 400), (80, 56)), ((10, 9000), (8, 1920))]
 )
-def test_settings_that_do_not_fit_are_refused(pipeline_folder, settings, message):
-    with pytest.raises(ConfigError, match=message):
-        StableDiffusion(str(pipeline_folder), **{"size": 64, "steps": 5, **settings})
+def test_a_fitted_canvas_keeps_the_aspect_at_about_the_same_area(pipeline_folder, photo, canvas):
+    fitting = StableDiffusion(str(pipeline_folder), size=64, canvas="fit")
+    assert fitting.canvas_size(*photo) == canvas
+    height, width = canvas
+    image = torch.rand(1, 3, height, width)
+    if height * width < 8000:
+        with torch.no_grad():
+            latent = fitting.encode(image)
+            assert latent.shape == (1, 4, height // fitting.cell, width // fitting.cell)
+            text = fitting.embed(["cat dim"])
+            assert fitting.predict(latent, TIME, text).shape == latent.shape
+            assert fitting.decode(latent).shape == image.shape
 
 
 def test_a_missing_model_says_what_was_tried_and_what_works(tmp_path):

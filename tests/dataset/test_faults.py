@@ -98,7 +98,7 @@ def test_fifteen_faults(root, tmp_path):
     for name in GOOD:
         assert by_name[name]["status"] == "ok"
         assert 10 < by_name[name]["fpsnr"] < 20
-        assert (tmp_path / "out" / name / "harmonized.png").is_file()
+        assert (tmp_path / "out" / "images" / name / "harmonized.png").is_file()
     for name, (_, says) in FAULTS.items():
         assert by_name[name]["status"] == "error", name
         assert says in by_name[name]["error"], by_name[name]["error"]

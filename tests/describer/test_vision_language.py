@@ -151,8 +151,3 @@ def test_a_model_without_chat_template_and_a_missing_device_are_named(folder, tm
     (bare / "chat_template.jinja").unlink()
     with pytest.raises(DescriberError, match="no chat template"):
         describer(str(bare)).describe(photo(0.8))
-
-
-def test_an_unknown_dtype_is_refused(folder):
-    with pytest.raises(ValueError, match="float8"):
-        describer(folder, dtype="float8")

@@ -74,15 +74,15 @@ class TestTextRefine:
             torch.testing.assert_close(fused.background[step, 3], expected, atol=1e-4, rtol=1e-4)
 
     def test_a_resolution_without_attention_is_an_error_that_names_the_sides(self, backbone, inversion, conditioning):
-        with pytest.raises(ValueError, match=r"sides \[8, 16\]"):
+        with pytest.raises(ValueError, match="8 x 8, 16 x 16 cells"):
             TextRefine(divisor=16).refine(backbone, inversion, conditioning, ignore)
 
     def test_the_loss_is_zero_when_the_map_is_the_mask(self):
         mask = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-        maps = torch.stack([mask.flatten() * 0.3, torch.rand(4)], dim=1)
+        maps = torch.stack([mask * 0.3, torch.rand(2, 2)], dim=-1)
         assert attention_loss(maps, [0], None, mask) == 0
         assert attention_loss(maps, [1], None, mask) > 0
-        pair = attention_mask(torch.ones(1, 8, 8), 4)
+        pair = attention_mask(torch.ones(1, 8, 8), (4, 4))
         assert torch.equal(pair[0], 1 - pair[1])
         assert pair[0].all()
 
@@ -92,12 +92,13 @@ class TestNullText:
         optimizer = NullText(guidance=4.0, learning_rate=0.05, updates_every=1)
         refined, events = run(optimizer, backbone, inversion, conditioning)
         ends = [event.values["denoised"] for event in events if "denoised" in event.values]
-        plain = inversion.trajectory.latents[:1]
+        plain, schedule = inversion.trajectory.latents[:1], inversion.trajectory.schedule
         with torch.no_grad():
             for step in range(5):
-                with_text = optimizer.predict_text(backbone, conditioning, plain, step)
-                noise = optimizer.guided(backbone, plain, conditioning.unconditional[step, None], with_text, step)
-                plain = backbone.denoise(plain, noise, step)
+                time = schedule.timesteps[step]
+                with_text = optimizer.predict_text(backbone, schedule, conditioning, plain, step)
+                noise = optimizer.guided(backbone, plain, conditioning.unconditional[step, None], with_text, time)
+                plain = schedule.denoise(plain, noise, step)
         target = inversion.trajectory.latents[-1]
         assert (ends[-1] - target).norm() < (plain - target).norm()
         assert torch.equal(refined.foreground, conditioning.foreground)
@@ -119,7 +120,7 @@ class TestNullText:
         assert len(losses(events)) == 5
 
     def test_structure_losses_reach_the_embedding(self, backbone, inversion, conditioning, composite):
-        with_edges = replace(inversion, structure=EdgeLoss(Sobel(), weight=50.0).guide(composite, 64))
+        with_edges = replace(inversion, structure=EdgeLoss(Sobel(), weight=50.0).guide(composite, (64, 64)))
         optimizer = NullText(guidance=2.5)
         plain, _ = run(optimizer, backbone, inversion, conditioning)
         edged, events = run(optimizer, backbone, with_edges, conditioning)

@@ -119,8 +119,8 @@ def write_folder(folder, rows=MEASURED):
     for row in rows:
         results.append_row(folder / "rows-rank0.jsonl", row)
         if row["status"] == "ok":
-            place = folder / row["name"]
-            place.mkdir(exist_ok=True)
+            place = results.picture_folder(folder, row)
+            place.mkdir(parents=True, exist_ok=True)
             for title in ("composite", "result", "real", "mask"):
                 panels.write_small(place / f"{title}.jpg", panel()[title])
             words = {"object": "cat", "foreground": ["dim"], "background": ["bright"], "describer": "fixed"}

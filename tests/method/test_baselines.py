@@ -44,7 +44,7 @@ def test_identity_returns_the_composite():
     assert isinstance(Identity(), Method)
     result = Identity().harmonize(given, ignore)
     assert torch.equal(result.best.image, given.image)
-    assert (result.best.iteration, result.best.score.value, result.reason) == (-1, 0.0, "not judged")
+    assert (result.best.iteration, result.best.score.value, result.reason) == (-1, 0.0, "not scored")
     assert result.attempts == (result.best,)
 
 
@@ -178,10 +178,7 @@ def test_strength_goes_from_nothing_to_all():
     torch.testing.assert_close(half, (none + full) / 2)
 
 
-def test_bad_options_and_masks_are_refused():
-    for options in ({"band": -1.0}, {"strength": 1.5}):
-        with pytest.raises(InputError, match=next(iter(options))):
-            ColorTransfer(**options)
+def test_bad_masks_are_refused():
     with pytest.raises(InputError, match="no foreground"):
         ColorTransfer().harmonize(composite(torch.zeros(1, 128, 128)), ignore)
     with pytest.raises(InputError, match="no background"):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
@@ -11,8 +12,9 @@ from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.recomposer.detail import Detail
+from diffharmon.recomposer.feather import Feather
 from diffharmon.recomposer.paste import Paste
-from diffharmon.structure.anchor import Anchor
+from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
@@ -38,6 +40,7 @@ def method(backbone, **changes):
     parts = {
         "describer": Fixed("cat", "dim cold", "bright"),
         "backbone": backbone,
+        "sampler": DDIM(steps=5, direct_inversion=False),
         "embedding": {},
         "structure": {"cross_attention": CrossAttention(), "self_attention": SelfAttention()},
         "recomposer": Paste(),
@@ -150,7 +153,7 @@ def test_the_same_words_on_both_sides_leave_the_composite_without_diffusion(back
     assert outcome.best.image is outcome.attempts[0].image
     assert torch.equal(outcome.best.image, composite.image)
     assert "the same words" in outcome.reason
-    assert sum(cost.unet_calls for cost in outcome.costs.values()) == 0
+    assert sum(cost.network_calls for cost in outcome.costs.values()) == 0
 
 
 def test_a_description_without_a_change_is_skipped_where_others_have_one(backbone, composite):
@@ -223,15 +226,46 @@ def test_the_structure_kept_is_the_photos_in_every_iteration(backbone, composite
     assert all(torch.equal(image, composite.image) for image in seen)
 
 
+@pytest.fixture(scope="module")
+def fitting(pipeline_folder):
+    return StableDiffusion(str(pipeline_folder), size=64, canvas="fit")
+
+
+@pytest.mark.parametrize("recomposer", [Paste(), Feather(), Detail()])
+def test_a_fitted_canvas_works_from_end_to_end(fitting, composite, recomposer):
+    whole = method(
+        fitting,
+        embedding={"text": TextRefine(divisor=8), "unconditional": NullText(guidance=2.5)},
+        structure={
+            "cross_attention": CrossAttention(),
+            "self_attention": SelfAttention(),
+            "sobel": EdgeLoss(Sobel()),
+        },
+        recomposer=recomposer,
+    )
+    best = whole.harmonize(composite, ignore).best
+    assert best.edited.edited.shape == (3, 56, 80)
+    assert best.image.shape == composite.image.shape
+    assert torch.equal(best.image[:, composite.mask[0] == 0], composite.image[:, composite.mask[0] == 0])
+    assert best.image.isfinite().all()
+    assert {maps.shape for maps in best.words.values()} == {(14, 20)}
+
+
+def test_a_square_photo_is_the_same_on_both_canvases(backbone, fitting, composite):
+    square = replace(composite, image=composite.image[:, :, 12:60], mask=composite.mask[:, :, 12:60], real=None)
+    images = [method(model).harmonize(square, ignore).best.image for model in (backbone, fitting)]
+    assert torch.equal(*images)
+
+
 def test_costs_are_counted_by_stage(paper, composite):
     costs = paper.harmonize(composite, ignore).costs
-    calls = {stage: cost.unet_calls for stage, cost in costs.items()}
+    calls = {stage: cost.network_calls for stage, cost in costs.items()}
     updates = 1 + 1 + 1 + 2 + 2
     assert calls["inversion"] == 2 * 5
     assert calls["text"] == 2 * 2 * 5
     assert calls["unconditional"] == 2 * (5 + updates + 5)
     assert calls["edit"] == 2 * (5 + 1)  # one more for the words' attention maps
-    assert costs["edit"].unet_samples == 2 * (5 * 4 + 2)
+    assert costs["edit"].network_samples == 2 * (5 * 4 + 2)
     assert calls["evaluate"] == calls["recompose"] == 0
     assert all(cost.seconds >= 0 for cost in costs.values())
 
@@ -249,8 +283,8 @@ def test_events_reach_the_observer(paper, composite):
     assert {event.stage for event in events} == {"inversion", "text", "unconditional", "edit"}
 
 
-def test_an_anchor_makes_the_source_branch_the_photo(backbone, composite):
-    pinned = method(backbone, structure={"anchor": Anchor()}, recomposer=Detail())
+def test_direct_inversion_makes_the_source_branch_the_photo(backbone, composite):
+    pinned = method(backbone, structure={}, sampler=DDIM(steps=5), recomposer=Detail())
     outcome = pinned.harmonize(composite, ignore)
     with torch.no_grad():
         expected = backbone.decode(backbone.encode(outcome.best.edited.source_image[None]))[0].clamp(0, 1)

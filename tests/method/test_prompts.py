@@ -8,6 +8,7 @@ from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.recomposer.paste import Paste
+from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.types import ignore
 
@@ -20,6 +21,7 @@ def attempt(backbone, composite):
         settings = {
             "describer": Fixed("cat", foreground, background),
             "backbone": backbone,
+            "sampler": DDIM(steps=5, direct_inversion=False),
             "embedding": {},
             "structure": {"cross_attention": CrossAttention(), "self_attention": SelfAttention()},
             "recomposer": Paste(),

@@ -11,7 +11,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from diffharmon import metrics
 from diffharmon.columns import Column, ColumnGroup, ordered_keys
 from diffharmon.dataset.iharmony4 import IHarmony4
-from diffharmon.errors import ConfigError, InputError
+from diffharmon.errors import InputError
 from diffharmon.images import to_uint8
 from diffharmon.metrics import MetricSet, PixelMetrics
 from diffharmon.metrics.clip import ClipScores
@@ -178,8 +178,6 @@ def test_a_statement_names_everything_that_changes_numbers():
         {"paste_background": True},
     ]
     assert len({PixelMetrics(**variant).statement for variant in [{}, *variants]}) == len(variants) + 1
-    with pytest.raises(ConfigError, match="size is 8, expected at least 11"):
-        PixelMetrics(size=8)
 
 
 def test_without_ground_truth_nothing_is_compared(composite):

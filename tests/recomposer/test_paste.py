@@ -52,8 +52,8 @@ def test_paste_cuts_soft_masks_unless_told_otherwise():
 
 
 @pytest.mark.parametrize("case", ["girl128_edge", "house128_multi"])
-def test_paste_equals_the_reference_blend(shared, case):
-    golden = np.load(shared / "parity" / case / "iter00.npz", allow_pickle=False)
+def test_paste_equals_the_reference_blend(golden_folder, case):
+    golden = np.load(golden_folder / case / "iter00.npz", allow_pickle=False)
 
     def image(array):
         return from_uint8(torch.from_numpy(array.copy()).permute(2, 0, 1))
@@ -100,12 +100,6 @@ def test_shrinking_is_antialiased():
     result = Paste().recompose(Composite("a", "b", image, mask), image, Edited(large, large, large))
     expected = F.avg_pool2d(large[None], 4)[0]
     assert (result - expected)[:, 3:13, 3:13].abs().mean() < 0.1
-
-
-@pytest.mark.parametrize("make", [lambda: Paste(threshold=1.0), lambda: Feather(radius=-0.1)])
-def test_settings_out_of_range_are_refused(make):
-    with pytest.raises(ValueError, match="must be in"):
-        make()
 
 
 def test_feather_blends_by_soft_masks():

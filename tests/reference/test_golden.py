@@ -12,8 +12,8 @@ from diffharmon.reference.golden.table import Row, largest, pixels, relative, re
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return shared / "parity"
+def golden(golden_folder):
+    return golden_folder
 
 
 @pytest.fixture(scope="module")

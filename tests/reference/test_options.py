@@ -12,15 +12,19 @@ from diffharmon.config import composed
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
+from diffharmon.errors import ConfigError
 from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.recomposer.paste import Paste
+from diffharmon.reference.ddim import ReferenceDDIM
 from diffharmon.reference.diffusion import ReferenceDiffusion
 from diffharmon.reference.edges import ReferenceEdgeLoss
 from diffharmon.reference.null_text import ReferenceNullText
 from diffharmon.reference.quirks import QUIRKS, off
+from diffharmon.reference.stable_diffusion import ReferenceStableDiffusion
 from diffharmon.reference.text_refine import ReferenceTextRefine
+from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
 from diffharmon.types import ignore
@@ -28,7 +32,7 @@ from diffharmon.types import ignore
 
 @pytest.fixture
 def edged(inversion, composite):
-    return replace(inversion, structure=EdgeLoss(Sobel(), weight=50.0).guide(composite, 64))
+    return replace(inversion, structure=EdgeLoss(Sobel(), weight=50.0).guide(composite, (64, 64)))
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_the_first_step_has_no_step_before(backbone, inversion, conditioning):
 def test_a_mask_without_antialiasing_is_read_in_the_middle_of_each_cell():
     stripes = torch.zeros(1, 16, 16)
     stripes[0, 0::4] = stripes[0, 3::4] = 1  # half of each cell, but not the two rows in its middle
-    with_it, without = (ReferenceTextRefine(mask_antialias=on).attention_mask(stripes, 4) for on in (True, False))
+    with_it, without = (ReferenceTextRefine(mask_antialias=on).attention_mask(stripes, (4, 4)) for on in (True, False))
     assert with_it[0].all()
     assert not without[0].any()
 
@@ -115,17 +119,18 @@ def test_denoised_latents_leave_the_inversion(backbone, inversion, conditioning)
 def test_the_signed_range_doubles_the_target(composite):
     flat = torch.zeros(1, 3, 64, 64)
     unit, signed = (
-        ReferenceEdgeLoss(Sobel(), reference_range=name).guide(composite, 64).losses["edges"](flat)
+        ReferenceEdgeLoss(Sobel(), reference_range=name).guide(composite, (64, 64)).losses["edges"](flat)
         for name in ("unit", "signed")
     )
-    assert unit == EdgeLoss(Sobel()).guide(composite, 64).losses["edges"](flat)
+    assert unit == EdgeLoss(Sobel()).guide(composite, (64, 64)).losses["edges"](flat)
     assert signed / unit == pytest.approx(4, rel=0.1)  # all but the small constant under the root
 
 
 def test_a_detached_loss_is_reported_without_a_gradient(composite):
     decoded = torch.rand(1, 3, 64, 64, requires_grad=True)
     attached, detached = (
-        ReferenceEdgeLoss(Sobel(), detach=on).guide(composite, 64).losses["edges"](decoded) for on in (False, True)
+        ReferenceEdgeLoss(Sobel(), detach=on).guide(composite, (64, 64)).losses["edges"](decoded)
+        for on in (False, True)
     )
     assert detached == attached
     assert attached.requires_grad
@@ -136,6 +141,7 @@ def method(backbone, kind=ReferenceDiffusion, **changes):
     parts = {
         "describer": Fixed("cat", "dim cold", "bright"),
         "backbone": backbone,
+        "sampler": DDIM(steps=5, direct_inversion=False),
         "embedding": {},
         "structure": {},
         "recomposer": Paste(),
@@ -186,6 +192,28 @@ def test_the_structure_of_the_current_image_drifts(backbone, composite):
     assert not torch.equal(images["composite"][2], images["current"][2])
 
 
+def test_a_shifted_inversion_is_not_undone_by_denoising(backbone):
+    schedule = ReferenceDDIM(steps=7, shifted=True).schedule(backbone)
+    assert len(schedule.timesteps) == 6
+    latent, output = torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
+    back = schedule.denoise(schedule.invert(latent, output, 3), output, 3)
+    assert (back - latent).norm() / latent.norm() > 0.01
+    plain = ReferenceDDIM(steps=7).schedule(backbone)
+    torch.testing.assert_close(plain.denoise(plain.invert(latent, output, 3), output, 3), latent, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ConfigError, match="at least 2"):
+        ReferenceDDIM(steps=1, shifted=True).schedule(backbone)
+
+
+def test_encoding_channels_last_changes_the_layout_only(backbone, pipeline_folder):
+    other = ReferenceStableDiffusion(channels_last=True, path=str(pipeline_folder), size=64)
+    image, layouts = torch.rand(1, 3, 64, 64), []
+    handle = other.vae.encoder.register_forward_pre_hook(lambda module, given: layouts.append(given[0].stride(1)))
+    with torch.no_grad():
+        torch.testing.assert_close(other.encode(image), backbone.encode(image), atol=1e-5, rtol=1e-4)
+    handle.remove()
+    assert layouts == [1]
+
+
 @pytest.fixture(scope="module")
 def experiments():
     with initialize_config_module("diffharmon.conf", version_base="1.3"):
@@ -211,9 +239,11 @@ def test_every_option_of_the_reference_classes_is_in_the_table():
             (ReferenceTextRefine, TextRefine),
             (ReferenceNullText, NullText),
             (ReferenceEdgeLoss, EdgeLoss),
+            (ReferenceDDIM, DDIM),
         )
         for field in fields(reference)
         if field.name not in {known.name for known in fields(clean)}
     }
+    options |= set(ReferenceStableDiffusion.__init__.__annotations__) - {"arguments", "return"}
     options |= set(ReferenceDiffusion.__init__.__annotations__) - set(Diffusion.__init__.__annotations__)
     assert options <= {quirk.key.rsplit(".", 1)[1] for quirk in QUIRKS}

@@ -30,8 +30,8 @@ def row_of(index, gain, config_hash="c0", samples=40):
         "reason": "all iterations done",
         "iterations": 1,
         "seconds": 1.5,
-        "unet_calls": samples // 2,
-        "unet_samples": samples,
+        "network_calls": samples // 2,
+        "network_samples": samples,
         "psnr": before + gain,
         "mse": 100 - gain,
         "fmse": 900 - 10 * gain,
@@ -59,8 +59,8 @@ def run_of(folder, rows, overrides=(), name="study", pictures=True, metrics=METR
     for row in rows:
         results.append_row(folder / "rows-rank0.jsonl", row)
         if pictures and row["status"] == "ok":
-            place = folder / results.safe_name(row["name"])
-            place.mkdir(exist_ok=True)
+            place = results.picture_folder(folder, row)
+            place.mkdir(parents=True, exist_ok=True)
             for kind, data in toy_pictures().items():
                 (place / f"{kind}.jpg").write_bytes(data)
     return folder

@@ -202,7 +202,7 @@ def test_a_result_equal_to_the_truth_has_an_infinite_mean_and_no_part_in_the_gai
 
 
 def test_runs_without_ground_truth_report_their_score(tmp_path, make_row, write_run, report):
-    keys = ("name", "source", "config_hash", "status", "score", "reason", "seconds", "unet_samples")
+    keys = ("name", "source", "config_hash", "status", "score", "reason", "seconds", "network_samples")
     write_run(
         tmp_path / "a", [{k: v for k, v in make_row(i, 0.0).items() if k in keys} for i in range(3)], pictures=False
     )

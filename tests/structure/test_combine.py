@@ -1,12 +1,11 @@
-"""Attention rules, anchor, the merging of parts, and the configuration's choices."""
+"""Attention rules, the merging of parts, and the configuration's choices."""
 
 import pytest
 import torch
 
 from diffharmon.config import CONFIG_FOLDER, build, composed
-from diffharmon.errors import InputError
+from diffharmon.errors import ConfigError
 from diffharmon.protocols import StructurePreserver
-from diffharmon.structure.anchor import Anchor
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.structure.combine import combine
 from diffharmon.structure.edges import EdgeLoss
@@ -24,41 +23,42 @@ def photo() -> Composite:
 
 
 def test_rules_carry_their_options(photo):
-    part = SelfAttention(start=0.5, end=0.75, places=["up"], queries=64)
-    assert part.guide(photo, 32).rules == (AttentionRule("self", "replace", ("up",), 0.5, 0.75, 64),)
-    (rule,) = CrossAttention().guide(photo, 32).rules
+    part = SelfAttention(start=0.5, end=0.75, places=["up"], depths=[0.5, 1.0], queries=64)
+    assert part.guide(photo, (32, 32)).rules == (AttentionRule("self", "replace", ("up",), 0.5, 0.75, 64, (0.5, 1.0)),)
+    (rule,) = CrossAttention().guide(photo, (32, 32)).rules
     assert rule == AttentionRule("cross", "replace")
     assert all(rule.active(step, 10) for step in range(10))
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"start": 0.5, "end": 0.5}, {"start": -0.1}, {"end": 1.1}, {"places": []}, {"places": ["top"]}, {"queries": -1}],
+    [
+        {"start": 0.5, "end": 0.5},
+        {"depths": [0.5, 0.2]},
+    ],
 )
 @pytest.mark.parametrize("part", [CrossAttention, SelfAttention])
 def test_rules_that_cannot_act_are_refused(part, options):
-    with pytest.raises(InputError, match="-attention"):
+    with pytest.raises(ConfigError, match=next(iter(options))):
         part(**options)
 
 
-def test_combine_merges_losses_rules_and_anchor(photo):
+def test_combine_merges_losses_and_rules(photo):
     parts = {
         "cross": CrossAttention(),
         "self": SelfAttention(end=0.5),
         "sobel": EdgeLoss(Sobel()),
-        "anchor": Anchor(0.25),
     }
-    guide = combine(parts, photo, 32)
+    guide = combine(parts, photo, (32, 32))
     assert list(guide.losses) == ["sobel"]
     assert [rule.kind for rule in guide.rules] == ["cross", "self"]
-    assert guide.anchor == 0.25
     image = torch.rand(1, 3, 32, 32)
-    assert guide.losses["sobel"](image) == EdgeLoss(Sobel()).guide(photo, 32).losses["edges"](image)
+    assert guide.losses["sobel"](image) == EdgeLoss(Sobel()).guide(photo, (32, 32)).losses["edges"](image)
 
 
 def test_combine_of_nothing_is_an_empty_guide(photo):
-    guide = combine({}, photo, 32)
-    assert (dict(guide.losses), guide.rules, guide.anchor) == ({}, (), None)
+    guide = combine({}, photo, (32, 32))
+    assert (dict(guide.losses), guide.rules) == ({}, ())
 
 
 def test_losses_are_named_after_their_parts(photo):
@@ -67,17 +67,10 @@ def test_losses_are_named_after_their_parts(photo):
             return StructureGuidance(losses={"a": torch.sum, "b": torch.mean})
 
     parts = {"first": EdgeLoss(Sobel()), "second": EdgeLoss(Sobel(), 2.0), "third": Two()}
-    losses = combine(parts, photo, 32).losses
+    losses = combine(parts, photo, (32, 32)).losses
     assert list(losses) == ["first", "second", "third.a", "third.b"]
     image = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(losses["second"](image), 2 * losses["first"](image))
-
-
-def test_two_anchors_and_a_carry_outside_the_unit_interval_are_refused(photo):
-    with pytest.raises(InputError, match="anchor"):
-        combine({"first": Anchor(), "second": Anchor(0.5)}, photo, 32)
-    with pytest.raises(InputError, match="carry"):
-        Anchor(1.5)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -86,5 +79,5 @@ def test_every_part_builds_from_its_file(part, toy_pidinet, monkeypatch, photo):
     built = build(composed([f"structure=[{part}]"]).structure)
     assert list(built) == [part]
     assert isinstance(built[part], StructurePreserver)
-    guide = built[part].guide(photo, 32)
-    assert guide.losses or guide.rules or guide.anchor is not None
+    guide = built[part].guide(photo, (32, 32))
+    assert guide.losses or guide.rules

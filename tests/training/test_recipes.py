@@ -12,10 +12,12 @@ from transformers import CLIPModel, CLIPProcessor
 
 from diffharmon.errors import DiffharmonError
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.reader import statistics
+from diffharmon.reader.network import ReaderNetwork
 from diffharmon.training.autoencoder import build_autoencoder
 from diffharmon.training.fit import CONFIG_FOLDER, fit
 
-RECIPES = ("autoencoder", "backbone", "clip", "classifier")
+RECIPES = ("autoencoder", "backbone", "clip", "classifier", "reader")
 TOY = {
     "autoencoder": ["module.channels=[4,4,8,8]", "data.size=32", "datamodule.crop=16", "datamodule.full_size_epoch=1"],
     "backbone": [
@@ -27,6 +29,7 @@ TOY = {
         "trainer.gradient_clip_val=1.0",
     ],
     "clip": ["data.size=32", "module.width=16", "module.layers=1"],
+    "reader": ["module.pretrained=false", "module.hidden=16", "data.size=32"],
     "classifier": ["module.vision=null", "module.width=16", "module.layers=1", "data.size=32"],
 }
 
@@ -70,6 +73,12 @@ def test_a_recipe_runs_and_exports(name: str, photo_root: Path, tmp_path: Path, 
         model, processor = CLIPModel.from_pretrained(exported), CLIPProcessor.from_pretrained(exported)
         inputs = processor(text=["car dim", "overcast"], images=image[0], return_tensors="pt", padding=True)
         assert model(**inputs).logits_per_image.shape == (1, 2)
+    elif name == "reader":
+        parts = torch.ones(1, 5, 32, 32)
+        change, deviation, logit = ReaderNetwork.from_pretrained(exported)(
+            image[:, :, :32, :32], parts, torch.rand(1, statistics.COUNT)
+        )
+        assert (change.shape, deviation.shape, logit.shape) == ((1, 6), (1, 6), (1,))
     else:
         network = HarmonyNetwork.from_pretrained(exported).eval()
         assert network(image, image[:, :1]).shape == (1,)
@@ -95,7 +104,7 @@ def final_weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint["state_dict"]
 
 
-@pytest.mark.parametrize("name", ["backbone", "classifier"])
+@pytest.mark.parametrize("name", ["backbone", "classifier", "reader"])
 def test_a_resumed_run_equals_an_unbroken_one(
     name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path
 ) -> None:

@@ -72,7 +72,7 @@ def quirks_config(pipeline: Path, case: GoldenCase, pidinet: Path | None) -> Dic
     values = {
         "backbone.path": str(pipeline),
         "backbone.size": settings["size"],
-        "backbone.steps": settings["diffusion_steps"],
+        "sampler.steps": settings["diffusion_steps"],
         "method.guidance": settings["guidance_scale"],
         "method.policy.iterations": settings["iterations"],
         "seed": settings["seed"],

@@ -14,6 +14,8 @@ from diffharmon.embedding.text_refine import attention_mask
 from diffharmon.images import read_image, resize
 from diffharmon.reference.edges import ReferenceEdgeLoss
 from diffharmon.reference.golden.table import Row, largest, relative
+from diffharmon.reference.stable_diffusion import ReferenceStableDiffusion
+from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.pidinet import PiDiNet
 from diffharmon.structure.sobel import Sobel
 from diffharmon.types import Composite
@@ -27,7 +29,7 @@ def component_rows(pipeline: Path, cases: Path, pidinet: Path | None) -> list[Ro
     with np.load(cases / "module_io.npz") as arrays:
         golden = dict(arrays)
     size = golden["vae_decode"].shape[-1]
-    backbone = StableDiffusion(str(pipeline), size=size, steps=10, channels_last=True)
+    backbone = ReferenceStableDiffusion(path=str(pipeline), size=size, channels_last=True)
     with torch.no_grad():
         rows = text_and_unet(backbone, golden)
         rows += autoencoder(backbone, golden, cases)
@@ -49,7 +51,7 @@ def text_and_unet(backbone: StableDiffusion, golden: Golden) -> list[Row]:
     text = backbone.embed(prompts)
     latents = tensor(golden, "latents")
     used = tensor(golden, "text_emb")[: len(latents)]
-    outputs = [backbone.unet(latents, t, encoder_hidden_states=used).sample for t in tensor(golden, "unet_t")]
+    outputs = [backbone.network(latents, t, encoder_hidden_states=used).sample for t in tensor(golden, "unet_t")]
     return [
         Row(LABEL, "token ids", largest(tokenize(backbone.tokenizer, prompts), golden["prompt_ids"]), 0.0, "largest"),
         Row(LABEL, "text encoder", relative(text, golden["text_emb"]), 1e-5),
@@ -74,23 +76,24 @@ def autoencoder(backbone: StableDiffusion, golden: Golden, cases: Path) -> list[
 
 def scheduler(backbone: StableDiffusion, golden: Golden) -> list[Row]:
     """Noise levels, timesteps of every number of steps, and single denoising steps."""
+    ddim = DDIM(steps=10).schedule(backbone).scheduler
     rows = [
-        Row(LABEL, "alphas_cumprod", relative(backbone.scheduler.alphas_cumprod, golden["alphas_cumprod"]), 1e-6),
+        Row(LABEL, "alphas_cumprod", relative(ddim.alphas_cumprod, golden["alphas_cumprod"]), 1e-6),
         Row(
             LABEL,
             "final_alpha_cumprod",
-            relative(backbone.scheduler.final_alpha_cumprod, golden["final_alpha_cumprod"]),
+            relative(ddim.final_alpha_cumprod, golden["final_alpha_cumprod"]),
             1e-6,
         ),
     ]
     for name in golden:
         if name.startswith("timesteps_"):
-            one = DDIMScheduler.from_config(backbone.scheduler.config)
+            one = DDIMScheduler.from_config(ddim.config)
             one.set_timesteps(int(name.removeprefix("timesteps_")))
             rows.append(Row(LABEL, name, largest(one.timesteps, golden[name]), 0.0, "largest"))
     # The recording took the second latent for the noise.
     latent, noise = tensor(golden, "latents")[:, None]
-    stepped = [backbone.scheduler.step(noise, int(t), latent).prev_sample for t in tensor(golden, "sched_step_t")]
+    stepped = [ddim.step(noise, int(t), latent).prev_sample for t in tensor(golden, "sched_step_t")]
     rows.append(Row(LABEL, "denoising step", relative(torch.stack(stepped), golden["sched_step_out"]), 1e-5))
     return rows
 
@@ -104,7 +107,7 @@ def masks(golden: Golden) -> list[Row]:
             given = tensor(golden, name).float()
             cells = golden[f"maskred_out_{side}"].shape[-1]
             for kind, antialias in (("out", False), ("antialias", True)):
-                reduced = attention_mask(given, cells, antialias)[0]
+                reduced = attention_mask(given, (cells, cells), antialias)[0]
                 expected = golden[f"maskred_{kind}_{side}"]
                 error = largest(reduced, (expected > 100 / 255).astype(np.float32))
                 rows.append(
@@ -118,7 +121,7 @@ def edges(backbone: StableDiffusion, golden: Golden, pidinet: Path | None) -> li
     photo = tensor(golden, "pre_girl128")
     composite = Composite("girl", "parity", photo[0] / 2 + 0.5, tensor(golden, "edge_mask")[0])
     part = ReferenceEdgeLoss(Sobel(), reference_range="signed")
-    loss = part.guide(composite, backbone.size).losses["edges"]
+    loss = part.guide(composite, (backbone.size, backbone.size)).losses["edges"]
     latent = tensor(golden, "vae_latents").requires_grad_()
     value = loss(backbone.decode(latent).clamp(0, 1))
     (gradient,) = torch.autograd.grad(value, [latent])

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from diffharmon.embedding.null_text import NullText
+from diffharmon.guidance import edit_rows
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.reference.golden.cases import GoldenCase
 from diffharmon.reference.golden.free import as_bytes
 from diffharmon.reference.golden.table import Row, pixels, relative
-from diffharmon.sampling import edit, edit_rows, edit_step
+from diffharmon.sampler.loops import edit_step
 from diffharmon.structure.combine import combine
 from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Trajectory
 
@@ -24,9 +25,10 @@ def forced_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str)
     canvas = method.canvas(case.composite)
     current = canvas.target.image if iteration == 0 else case.blend(iteration - 1)
     seen = canvas.seen_from(current)
-    guide = combine(method.structure, seen, method.backbone.size)
-    trajectory = Trajectory(method.backbone.timesteps, torch.from_numpy(golden["inversion_latents"][::-1, 0].copy()))
-    image = torch.zeros(3, method.backbone.size, method.backbone.size)
+    guide = combine(method.structure, method.structure_source(canvas, seen), canvas.size)
+    schedule = method.sampler.schedule(method.backbone)
+    trajectory = Trajectory(schedule, torch.from_numpy(golden["inversion_latents"][::-1, 0].copy()))
+    image = torch.zeros(3, *canvas.size)
     inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, guide)
     conditioning = golden_conditioning(method, case, golden)
     rows = null_rows(method, inversion, conditioning, golden, label, case.settings["size"] >= 512)
@@ -56,7 +58,7 @@ def null_rows(
     method: Diffusion, inversion: Inversion, conditioning: Conditioning, golden: Golden, label: str, large: bool
 ) -> list[Row]:
     """Loss terms and gradient of every update from the golden embedding and latent before it."""
-    optimizer, backbone = null_text(method), method.backbone
+    optimizer, backbone, schedule = null_text(method), method.backbone, inversion.trajectory.schedule
     embeddings = torch.from_numpy(np.concatenate([golden["uncond_init"], golden["uncond_opt"]]))
     latents = torch.from_numpy(np.concatenate([golden["inversion_latents"][-1:], golden["uncond_latents"]]))
     errors: dict[str, list[float]] = {"reconstruction": [], "sobel": [], "pidinet": [], "gradient": []}
@@ -64,9 +66,9 @@ def null_rows(
     update = 0
     for step in range(len(conditioning.foreground)):
         for inner in range(optimizer.updates(step)):
-            with_text = optimizer.predict_text(backbone, conditioning, latents[step], step)
+            with_text = optimizer.predict_text(backbone, schedule, conditioning, latents[step], step)
             if inner == 0:
-                with_text = optimizer.first_prediction(backbone, conditioning, latents[step], step, with_text)
+                with_text = optimizer.first_prediction(backbone, schedule, conditioning, latents[step], step, with_text)
             unconditional = embeddings[update, None].requires_grad_()
             with torch.enable_grad():
                 terms, _ = optimizer.terms(backbone, inversion, latents[step], unconditional, with_text, step)
@@ -110,14 +112,13 @@ def edit_comparison(
     """The edit from golden embeddings: each step from golden latents, and the whole."""
     backbone = method.backbone
     reached: list[Event] = []
-    with backbone.attention(guide.rules, edit_rows(method.guidance)) as store:
-        whole = edit(backbone, trajectory, conditioning, method.guidance, store, None, reached.append)
+    whole = method.sampler.edit(backbone, trajectory, conditioning, method.guidance, guide.rules, reached.append)
     starts = torch.from_numpy(golden["p2p_latents"])
     errors = []
     for step in range(1, len(starts)):
-        with backbone.attention(guide.rules, edit_rows(method.guidance)) as store, torch.no_grad():
+        with backbone.attention(guide.rules, edit_rows(method.guidance), len(starts)) as store, torch.no_grad():
             store.step = step
-            after = edit_step(backbone, starts[step - 1], conditioning, method.guidance, step)
+            after = edit_step(backbone, trajectory.schedule, starts[step - 1], conditioning, method.guidance, step)
         errors.append(relative(after, golden["p2p_latents"][step]))
     latents = torch.stack([torch.as_tensor(event.values["latents"]) for event in reached])
     rows = [

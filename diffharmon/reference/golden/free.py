@@ -56,10 +56,10 @@ def mask_rows(method: Diffusion, canvas: Canvas, golden: Mapping[str, np.ndarray
     cells = golden["latent_mask"][0, :1]
     background = to_uint8(canvas.target.image).permute(1, 2, 0).numpy()
     exact: dict[str, tuple[Tensor | np.ndarray, np.ndarray]] = {
-        "timesteps": (method.backbone.timesteps, golden["timesteps"]),
+        "timesteps": (method.sampler.schedule(method.backbone).timesteps, golden["timesteps"]),
         "original mask": (canvas.mask, golden["original_mask"]),
         "latent mask": (canvas.latent_mask, cells),
-        "attention mask": (attention_mask(canvas.latent_mask, side, antialias=False), golden["attn_mask"]),
+        "attention mask": (attention_mask(canvas.latent_mask, (side, side), antialias=False), golden["attn_mask"]),
         "resized composite": (background, golden["bg_image"]),
     }
     return [Row(label, name, largest(value, array), 0.0, "largest") for name, (value, array) in exact.items()]
@@ -75,8 +75,7 @@ def inversion_rows(
 ) -> list[Row]:
     """The encoded image, the empty prompt and the inversion."""
     seen = canvas.seen_from(current)
-    size = method.backbone.size
-    image = resize(seen.image, (size, size), "lanczos", seen.alpha)
+    image = resize(seen.image, canvas.size, "lanczos", seen.alpha)
     with torch.no_grad():
         latent = method.encode(image, canvas.original.name)
         empty = method.backbone.embed([""])

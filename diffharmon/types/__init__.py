@@ -1,9 +1,9 @@
 """The values that flow from stage to stage, all frozen.
 
-Glossary of shapes: ``b`` batch, ``h w`` pixels of the photo, ``s`` side of the backbone's square image, ``y x``
-latent cells, ``i`` sampling steps, ``n`` tokens, ``d`` embedding width. Images are RGB in [0, 1]; only
-``Backbone.encode`` and ``Backbone.decode`` know another range. Index i means step i in sampling order, everywhere:
-step 0 is the noisiest.
+Glossary of shapes: ``b`` batch, ``h w`` height and width in pixels, of the photo or of the canvas (the size at which
+the backbone works), ``y x`` latent cells of the canvas, ``rows columns`` attention cells, ``i`` sampling steps, ``n``
+tokens, ``d`` embedding width. Images are RGB in [0, 1]; only ``Backbone.encode`` and ``Backbone.decode`` know another
+range. Index i means step i in sampling order, everywhere: step 0 is the noisiest.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
+
+from diffharmon.types.attention import AttentionRule as AttentionRule
+from diffharmon.types.attention import Site as Site
+from diffharmon.types.light import LightChange as LightChange
+from diffharmon.types.sampling import Capabilities as Capabilities
+from diffharmon.types.sampling import Schedule as Schedule
+from diffharmon.types.sampling import Trajectory as Trajectory
+from diffharmon.types.words import read_words, write_words
 
 
 def _move(value: Tensor | None, device: torch.device | str) -> Tensor | None:
@@ -73,6 +81,13 @@ class Description:
         background: Words for the light of the scene around it.
         describer: Which describer spoke, for the record.
         user_provided: Whether a user gave the words, which are then followed whatever the composite's score.
+        foreground_weights: How much each foreground word counts, 1 fully; empty where all do.
+        background_weights: The same of the background's words.
+        change: The change of light that the words stand for, where it is known in numbers.
+        residual: Root mean square on [0, 1] of what the words leave out of ``change``.
+
+    Raises:
+        ValueError: when there are weights but not one for each word.
     """
 
     object: str
@@ -80,6 +95,15 @@ class Description:
     background: tuple[str, ...]
     describer: str = ""
     user_provided: bool = False
+    foreground_weights: tuple[float, ...] = ()
+    background_weights: tuple[float, ...] = ()
+    change: LightChange | None = field(default=None, compare=False, repr=False)
+    residual: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for words, weights in (self.foreground, self.foreground_weights), (self.background, self.background_weights):
+            if weights and len(weights) != len(words):
+                raise ValueError(f"expected a weight for each of {words}, got {weights}")
 
     @property
     def foreground_prompt(self) -> str:
@@ -91,15 +115,41 @@ class Description:
         """The object under the background's condition."""
         return " ".join((self.object, *self.background))
 
+    @property
+    def foreground_weighted(self) -> dict[str, float]:
+        """Weight by foreground word."""
+        return dict(zip(self.foreground, self.foreground_weights or (1.0,) * len(self.foreground), strict=True))
+
+    @property
+    def background_weighted(self) -> dict[str, float]:
+        """Weight by background word."""
+        return dict(zip(self.background, self.background_weights or (1.0,) * len(self.background), strict=True))
+
+    def first(self, count: int) -> "Description":
+        """Return the description with at most this many words a side."""
+        names = ("foreground", "background", "foreground_weights", "background_weights")
+        return replace(self, **{name: getattr(self, name)[:count] for name in names})
+
     def row(self) -> dict[str, Any]:
         """Return the description as files of descriptions, records and caches hold it."""
-        return {name: getattr(self, name) for name in ("object", "foreground", "background", "describer")}
+        row: dict[str, Any] = {"object": self.object}
+        for side in ("foreground", "background"):
+            row[side] = write_words(getattr(self, side), getattr(self, f"{side}_weights"))
+        return row | {"describer": self.describer} | ({} if self.residual is None else {"residual": self.residual})
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Description":
         """Read a description back; raises ``KeyError`` or ``TypeError`` for anything that ``row`` does not return."""
-        foreground, background = (tuple(map(str, row[side])) for side in ("foreground", "background"))
-        return cls(str(row["object"]), foreground, background, str(row["describer"]))
+        foreground, front = read_words(row["foreground"])
+        background, back = read_words(row["background"])
+        return cls(
+            str(row["object"]),
+            foreground,
+            background,
+            str(row["describer"]),
+            foreground_weights=front,
+            background_weights=back,
+        )
 
 
 @dataclass(frozen=True)
@@ -131,53 +181,7 @@ class Conditioning:
     words: WordSpans
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """A DDIM inversion: ``latents[i]`` enters step i at ``timesteps[i]``; ``latents[-1]`` is the clean one."""
-
-    timesteps: Int[Tensor, " i"]
-    latents: Float[Tensor, "i+1 c y x"]
-
-
-@dataclass(frozen=True)
-class Site:
-    """An attention layer: name in the UNet, place (``down``, ``mid``, ``up``) and kind (``cross``, ``self``)."""
-
-    name: str
-    place: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class AttentionRule:
-    """What happens at some attention layers during some of the steps.
-
-    Attributes:
-        kind: ``cross`` or ``self``.
-        action: ``replace`` (each row attends as its source row does) or ``record`` (maps are written to the store).
-        places: The parts of the UNet it applies to.
-        start: Fraction of the sampling steps at which it begins.
-        end: Fraction of the sampling steps at which it ends.
-        queries: Only layers with this many queries; 0 means any.
-    """
-
-    kind: str
-    action: str
-    places: tuple[str, ...] = ("down", "mid", "up")
-    start: float = 0.0
-    end: float = 1.0
-    queries: int = 0
-
-    def matches(self, site: Site) -> bool:
-        """Tell whether the rule wants this layer."""
-        return site.kind == self.kind and site.place in self.places
-
-    def active(self, step: int, steps: int) -> bool:
-        """Tell whether the rule acts at this step; all steps of [start, end) x steps."""
-        return int(self.start * steps) <= step < int(self.end * steps)
-
-
-Loss = Callable[[Float[Tensor, "1 3 s s"]], Float[Tensor, ""]]
+Loss = Callable[[Float[Tensor, "1 3 h w"]], Float[Tensor, ""]]
 
 
 @dataclass(frozen=True)
@@ -187,18 +191,15 @@ class StructureGuidance:
     Attributes:
         losses: Weighted differentiable losses on the decoded image in [0, 1], by name; null-text adds them up.
         rules: Attention rules of the edit.
-        anchor: Where given, the source branch of the edit is pinned to the inversion's trajectory (direct inversion),
-            and this fraction of the correction is given to the edited branch too.
     """
 
     losses: Mapping[str, Loss] = field(default_factory=dict)
     rules: tuple[AttentionRule, ...] = ()
-    anchor: float | None = None
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """One image at the backbone's size: what an embedding optimizer may look at.
+    """One image at the canvas's size: what an embedding optimizer may look at.
 
     Attributes:
         image: The image that was inverted, RGB in [0, 1].
@@ -208,8 +209,8 @@ class Inversion:
         structure: What keeps the structure of ``image`` during the edit.
     """
 
-    image: Float[Tensor, "3 s s"]
-    mask: Float[Tensor, "1 s s"]
+    image: Float[Tensor, "3 h w"]
+    mask: Float[Tensor, "1 h w"]
     latent_mask: Float[Tensor, "1 y x"]
     trajectory: Trajectory
     structure: StructureGuidance
@@ -217,7 +218,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Edited:
-    """The two branches of an edit, decoded at the backbone's size, RGB in [0, 1].
+    """The two branches of an edit, decoded at the canvas's size, RGB in [0, 1].
 
     Attributes:
         source: The source branch (foreground prompt): what the model makes of the image as it is.
@@ -226,9 +227,9 @@ class Edited:
         description: The words that the edit followed; None where nothing was said.
     """
 
-    source: Float[Tensor, "3 s s"]
-    edited: Float[Tensor, "3 s s"]
-    source_image: Float[Tensor, "3 s s"]
+    source: Float[Tensor, "3 h w"]
+    edited: Float[Tensor, "3 h w"]
+    source_image: Float[Tensor, "3 h w"]
     description: Description | None = None
 
 
@@ -258,17 +259,17 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage cost: wall seconds, calls of the UNet and samples in them."""
+    """What a stage cost: wall seconds, calls of the network and samples in them."""
 
     seconds: float = 0.0
-    unet_calls: int = 0
-    unet_samples: int = 0
+    network_calls: int = 0
+    network_samples: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.seconds + other.seconds,
-            self.unet_calls + other.unet_calls,
-            self.unet_samples + other.unet_samples,
+            self.network_calls + other.network_calls,
+            self.network_samples + other.network_samples,
         )
 
 

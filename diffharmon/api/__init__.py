@@ -1,0 +1,1 @@
+"""Harmonizing from Python in one call: ``from diffharmon import Harmonizer``."""

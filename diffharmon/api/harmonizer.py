@@ -1,0 +1,187 @@
+"""One call: a composite and its mask in, the harmonized photo out."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from diffharmon import images
+from diffharmon.api.pictures import Loaded, load, load_mask
+from diffharmon.api.result import Result
+from diffharmon.config import build, composed, load_target
+from diffharmon.describer.fixed import Fixed
+from diffharmon.errors import ConfigError, InputError
+from diffharmon.types import Composite, ignore
+
+Words = str | Sequence[str]
+
+
+class Harmonizer:
+    """Loads what a configuration names once, and harmonizes composites with it.
+
+    Calls from several threads are run one after another, by a lock of the harmonizer: models are changed inside a call
+    and put back at its end.
+
+    Args:
+        overrides: As on the command line, such as ``"experiment=paper"``.
+        choices: The same by keyword, such as ``backbone="tiny"``; dots are written as two underscores:
+            ``method__policy__iterations=3``.
+
+    Raises:
+        ConfigError: A choice or a value does not exist or does not fit.
+        ModelError: A model cannot be loaded.
+    """
+
+    def __init__(self, *overrides: str, **choices: Any) -> None:
+        groups, values = [], {}
+        for name, value in choices.items():
+            if "__" in name:
+                values[name.replace("__", ".")] = value
+            else:
+                groups.append(f"{name}={_spelled(value)}")
+        self.config = composed([*overrides, *groups], values)
+        node = self.config.method
+        self._build = load_target(str(node["_target_"]), "method")
+        self._parts = {str(name): build(node[name]) for name in node if name != "_target_"}
+        self._lock = threading.Lock()
+
+    def __call__(
+        self,
+        composite: Any = None,
+        mask: Any = None,
+        *,
+        object: str = "object",
+        foreground: Any = None,
+        background: Any = None,
+        strength: float | None = None,
+        seed: int | None = None,
+        position: tuple[int, int] = (0, 0),
+    ) -> Result:
+        """Harmonize one composite, or one cut-out over a background.
+
+        Args:
+            composite: The composite as a file, PIL image, numpy array or torch tensor.
+            mask: Its foreground mask, of any of the same kinds.
+            object: Name of the foreground object, used with words.
+            foreground: Words for the light the foreground was taken in; without a composite, a cut-out with alpha.
+            background: Words for the light of the scene; without a composite, the photo to put the cut-out on.
+            strength: 1 applies the change fully, 0 not at all; None as configured.
+            seed: Seeds all that is random; None as configured.
+            position: Column and row of the cut-out's upper left corner in the background; may lie outside.
+
+        Raises:
+            InputError: A picture cannot be read or does not fit, or only one side has words.
+            ConfigError: The method takes no words, seed or strength.
+        """
+        if composite is None:
+            source, made = compose_cut_out(foreground, background, position)
+            words: tuple[Words | None, Words | None] = (None, None)
+        else:
+            source, made = read_composite(composite, mask)
+            words = (foreground, background)
+        with self._lock, torch.inference_mode(False):
+            outcome = self._method(object, *words, strength, seed).harmonize(made, ignore)
+        variants = tuple(
+            Result(made, attempt.image, attempt.description, attempt.score.value, outcome.reason, source)
+            for attempt in outcome.attempts
+        )
+        best = next(index for index, attempt in enumerate(outcome.attempts) if attempt is outcome.best)
+        return variants[best].with_variants(variants)
+
+    def _method(
+        self, object: str, foreground: Words | None, background: Words | None, strength: float | None, seed: int | None
+    ) -> Any:
+        """Put the loaded parts together with what belongs to this call."""
+        parts = dict(self._parts)
+        if (foreground is None) != (background is None):
+            missing = "foreground" if foreground is None else "background"
+            raise InputError(f"words for one side only: {missing} is missing, expected words for both or for none")
+        if foreground is not None and background is not None:
+            self._require("describer", "words")
+            parts["describer"] = Fixed(object, foreground, background)
+        if strength is not None:
+            parts |= self._with_strength(strength)
+        if seed is not None:
+            self._require("seed", "seed")
+            parts["seed"] = seed
+        return self._build(**parts)
+
+    def _with_strength(self, strength: float) -> dict[str, Any]:
+        node = self.config.method
+        if "strength" in node:
+            return {"strength": strength}
+        recomposer = node.get("recomposer")
+        if not isinstance(recomposer, DictConfig) or "strength" not in recomposer:
+            raise ConfigError("strength: neither the method nor its recomposer has one; leave it out")
+        changed = OmegaConf.create(OmegaConf.to_container(recomposer, resolve=True))
+        changed["strength"] = strength
+        return {"recomposer": build(changed)}
+
+    def _require(self, part: str, what: str) -> None:
+        if part not in self._parts:
+            raise ConfigError(f"{what}: {self.config.method['_target_']} takes none; leave it out")
+
+
+def read_composite(composite: Any, mask: Any) -> tuple[Loaded, Composite]:
+    """Read a composite and its mask from any kind of picture.
+
+    Raises:
+        InputError: One of them cannot be read, they differ in size, or the mask selects nothing or everything.
+    """
+    source = load(composite, "composite")
+    if mask is None:
+        raise InputError("mask: expected the foreground mask of the composite, got none")
+    foreground = load_mask(mask)
+    images.check_mask(foreground, source.image, "mask")
+    return source, Composite(
+        source.name, "call", source.image, foreground, None, source.alpha, source.profile, source.depth, source.grey
+    )
+
+
+def compose_cut_out(cut_out: Any, background: Any, position: tuple[int, int]) -> tuple[Loaded, Composite]:
+    """Lay a cut-out over a background; its alpha channel becomes the foreground mask.
+
+    Args:
+        cut_out: A picture with transparency.
+        background: The photo beneath, which gives the result its size.
+        position: Column and row of the cut-out's upper left corner; what lies outside is cut off.
+
+    Raises:
+        InputError: A picture is missing, the cut-out has no transparency, or nothing of it lies inside.
+    """
+    if cut_out is None or background is None:
+        raise InputError(
+            "expected a composite and its mask, or foreground= a cut-out with alpha and background= a photo"
+        )
+    front, behind = load(cut_out, "foreground"), load(background, "background")
+    if front.alpha is None:
+        raise InputError("foreground: expected a cut-out with an alpha channel, got a picture without one")
+    size = tuple(behind.image.shape[-2:])
+    colour, cover = (_placed(part, size, position) for part in (front.image, front.alpha))
+    images.check_mask(cover, behind.image, "foreground (its alpha at this position)")
+    image = torch.where(cover > 0, cover * colour + (1 - cover) * behind.image, behind.image)
+    return behind, Composite(
+        behind.name, "call", image, cover, None, behind.alpha, behind.profile, behind.depth, grey=False
+    )
+
+
+def _placed(
+    picture: Float[Tensor, "c v u"], size: tuple[int, ...], position: tuple[int, int]
+) -> Float[Tensor, "c h w"]:
+    """Put a picture on an empty canvas."""
+    left, top = position
+    height, width = picture.shape[-2:]
+    # Negative padding cuts off.
+    return functional.pad(picture, (left, size[1] - left - width, top, size[0] - top - height))
+
+
+def _spelled(value: Any) -> str:
+    """Spell a Python value as an override."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(str, value))}]"
+    return str(value)

@@ -1,0 +1,47 @@
+"""What the parts of a method need of its backbone, checked before any weights load."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig
+
+from diffharmon.config.kinds import load_target
+from diffharmon.config.validation import components
+from diffharmon.errors import ConfigError
+
+# What a backbone may lack, by the names of `diffharmon.types.Capabilities`.
+NEEDS = {
+    "unconditional": "knows the empty prompt (classifier-free guidance)",
+    "negative_prompt": "takes a negative prompt",
+    "gradients_to_text": "lets gradients reach its text",
+    "variance_preserving": "mixes noise in as DDPM does",
+}
+
+
+def check_capabilities(method: DictConfig) -> None:
+    """Refuse parts of a method that need what its backbone does not provide.
+
+    A part names what it needs in ``needs``, a backbone what it provides in ``capabilities``; parts without ``needs``
+    work with every backbone.
+
+    Raises:
+        ConfigError: With the part's key and what it needs.
+    """
+    backbone = load_target(str(method.backbone._target_), "backbone")
+    lacking = {name for name in NEEDS if not getattr(backbone.capabilities, name)}
+    for key, part, needs in needed(method):
+        for need in sorted(lacking & set(needs)):
+            raise ConfigError(f"{key}: {part} needs a backbone that {NEEDS[need]}; {backbone.__name__} does not")
+
+
+def needed(method: DictConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Walk a method's settings and parts, with their keys and the capabilities they need."""
+    for name in ("guidance", "inversion_guidance"):
+        if method.get(name, 1) != 1:
+            yield f"{method._get_full_key(name)}", f"{name} other than 1", ("unconditional",)
+    for name in map(str, method):
+        child: Any = method[name]
+        if isinstance(child, DictConfig):
+            for key, node in components(child, child._get_full_key(None)):
+                target = load_target(str(node._target_), key)
+                yield key, target.__name__, getattr(target, "needs", ())

@@ -1,0 +1,40 @@
+"""The reader's change of light applied to the foreground directly, without diffusion."""
+
+import time
+
+from diffharmon.condition.change import change_image
+from diffharmon.errors import InputError
+from diffharmon.method.baseline import keep_background, outcome
+from diffharmon.reader.reading import WEIGHTS, LightReader
+from diffharmon.types import Composite, Cost, Observer, Outcome
+
+
+class ColourMap:
+    """Maps the foreground's colours as the reader of light reads it; the background stays bit for bit.
+
+    Args:
+        weights: Folder or hub id of the reader's network.
+        near: Share of the near background's rule in the reading, see `LightReader`.
+        strength: How far to go: 0 not at all, 1 as read.
+
+    Raises:
+        InputError: for a strength outside [0, 2].
+        ModelError: when the weights cannot be found or loaded.
+    """
+
+    def __init__(self, weights: str = WEIGHTS, near: float = 0.25, strength: float = 1.0) -> None:
+        if not 0 <= strength <= 2:
+            raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
+        self.reader = LightReader(weights, near)
+        self.strength = strength
+
+    def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
+        """Return the composite with its foreground's colours mapped.
+
+        Raises:
+            InputError: when the mask leaves no foreground or no background.
+        """
+        start = time.perf_counter()
+        change = self.reader.read(composite).change.scaled(self.strength)
+        image = keep_background(composite, change_image(change, composite.image, composite.mask))
+        return outcome(image, 0, {"transfer": Cost(time.perf_counter() - start)})

@@ -1,0 +1,147 @@
+"""The reader of light: its regions, its statistics, its network and the method that applies what it reads."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffharmon.condition.change import change_colours
+from diffharmon.errors import InputError, ModelError
+from diffharmon.method.colour_map import ColourMap
+from diffharmon.reader import statistics
+from diffharmon.reader.network import ReaderNetwork
+from diffharmon.reader.reading import LightReader, near_change, view
+from diffharmon.reader.regions import REGIONS, regions
+from diffharmon.types import Composite, ignore
+from diffharmon.types.light import LightChange
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    """A network of the right shape that was never trained: it follows the near background by its starting trust."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("reader")
+    ReaderNetwork(size=64, hidden=16).save_pretrained(folder)
+    return str(folder)
+
+
+def composite(height: int = 96, width: int = 80, box: tuple[int, int, int, int] = (30, 60, 20, 50)) -> Composite:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(3, height, width, generator=generator) * 0.2 + 0.6
+    mask = torch.zeros(1, height, width)
+    mask[:, box[0] : box[1], box[2] : box[3]] = 1
+    image = torch.where(mask > 0, image - 0.4, image)
+    return Composite("dark", "test", image, mask)
+
+
+def test_regions_divide_the_picture():
+    mask = np.zeros((64, 64))
+    mask[20:40, 24:44] = 1
+    parts = dict(zip(REGIONS, regions(mask), strict=True))
+    assert (parts["foreground"] == (mask > 0)).all()
+    assert (parts["foreground"] ^ parts["near"] ^ parts["far"]).all()
+    assert (parts["inner_edge"] <= parts["foreground"]).all()
+    assert (parts["outer_edge"] <= parts["near"]).all()
+    rows = np.nonzero(parts["near"][:, 32])[0]
+    assert (rows.min(), rows.max()) == (15, 44)  # a quarter of 20 pixels on either side
+
+
+def test_a_frame_that_is_near_all_over_has_its_whole_background_as_far():
+    mask = np.ones((32, 32))
+    mask[:2] = 0
+    parts = dict(zip(REGIONS, regions(mask), strict=True))
+    assert (parts["far"] == (mask == 0)).all()
+
+
+def test_statistics_of_flat_regions_are_those_regions():
+    mask = np.zeros((32, 32))
+    mask[8:20, 8:20] = 1
+    image = torch.where(torch.from_numpy(mask)[None] > 0, 0.2, 0.8).expand(3, -1, -1).float()
+    measured = statistics.statistics(image, torch.from_numpy(regions(mask)))
+    assert measured.shape == (statistics.COUNT,)
+    difference = statistics.near_difference(measured[None])[0]
+    assert difference[0] > 40  # L of grey 0.8 minus that of 0.2
+    torch.testing.assert_close(difference[1:], torch.zeros(5), atol=5e-3, rtol=0)
+    assert statistics.foreground_mean(measured[None])[0, 0].item() == pytest.approx(21.2, abs=0.2)
+
+
+def test_an_untrained_reader_goes_a_part_of_the_way_to_the_near_background(weights):
+    reading = LightReader(weights).read(composite())
+    rule = LightReader(weights, near=1.0).read(composite()).change
+    assert 0 < reading.change.shift[0] < 2 * rule.shift[0]
+    assert 0 < reading.altered < 1
+    assert (reading.change.deviation > 0).all()
+
+
+def test_the_share_of_the_near_rule_lies_between_both(weights):
+    alone, half, rule = (LightReader(weights, near=share).read(composite()).change for share in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(half.shift, (alone.shift + rule.shift) / 2)
+    torch.testing.assert_close(half.log_spread, (alone.log_spread + rule.log_spread) / 2)
+
+
+def test_half_of_the_near_rule_halves_the_difference_of_means():
+    image, mask = view(composite(), 64)
+    measured = statistics.statistics(image, torch.from_numpy(regions(mask)))[None]
+    mapped = change_colours(near_change(measured), image[:, mask > 0.5].T)
+    again = image.clone()
+    again[:, torch.from_numpy(mask > 0.5)] = mapped.T
+    left = statistics.statistics(again, torch.from_numpy(regions(mask)))[None]
+    ratio = statistics.near_difference(left)[0, 0] / statistics.near_difference(measured)[0, 0]
+    assert ratio.item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_reading_does_not_depend_on_the_mirror_or_the_size(weights):
+    reader, given = LightReader(weights), composite(128, 128, (40, 80, 40, 88))
+    mirrored = Composite("m", "test", given.image.flip(-1), given.mask.flip(-1))
+    torch.testing.assert_close(reader.read(given).change.shift, reader.read(mirrored).change.shift, atol=0.5, rtol=0.1)
+    doubled = Composite(
+        "d",
+        "test",
+        given.image.repeat_interleave(2, 1).repeat_interleave(2, 2),
+        given.mask.repeat_interleave(2, 1).repeat_interleave(2, 2),
+    )
+    torch.testing.assert_close(reader.read(given).change.shift, reader.read(doubled).change.shift, atol=0.05, rtol=0.05)
+
+
+def test_a_small_foreground_is_looked_at_from_nearer():
+    small = composite(400, 600, (100, 116, 300, 310))
+    _, mask = view(small, 64)
+    assert (mask > 0.5).mean() > 0.01
+    assert (regions(mask)[0].sum()) > 20
+
+
+@pytest.mark.parametrize("fill", [0.0, 1.0])
+def test_a_mask_without_two_sides_is_an_error(weights, fill):
+    given = composite()
+    with pytest.raises(InputError, match="dark: the mask leaves no"):
+        LightReader(weights).read(Composite("dark", "test", given.image, torch.full_like(given.mask, fill)))
+
+
+def test_a_hair_of_a_foreground_is_read(weights):
+    assert torch.isfinite(LightReader(weights).read(composite(300, 300, (10, 290, 150, 151))).change.shift).all()
+
+
+def test_colour_map_keeps_the_background_and_goes_as_far_as_asked(weights):
+    given = composite()
+    results = [
+        ColourMap(weights, strength=strength).harmonize(given, ignore).best.image for strength in (0.0, 0.5, 1.0)
+    ]
+    outside = (given.mask == 0).expand_as(given.image)
+    assert all(torch.equal(result[outside], given.image[outside]) for result in results)
+    means = [result[~outside].mean().item() for result in results]
+    assert means[0] < means[1] < means[2]
+    torch.testing.assert_close(results[0], given.image, atol=1e-4, rtol=0)
+
+
+def test_settings_out_of_range_and_missing_weights_are_clear_errors(weights, tmp_path):
+    with pytest.raises(InputError, match=r"method\.strength is 3"):
+        ColourMap(weights, strength=3.0)
+    with pytest.raises(InputError, match="fraction from 0 to 1"):
+        LightReader(weights, near=2.0)
+    with pytest.raises(ModelError, match="reader of light"):
+        LightReader(str(tmp_path / "nothing"))
+
+
+def test_the_change_is_a_value():
+    first = LightChange.none()
+    assert first.scaled(0.5) is not first
+    assert torch.equal(first.shift, torch.zeros(3))
