@@ -286,6 +286,6 @@ class Logger(Protocol):
         """Log the table of all rows and the means over them."""
         ...
 
-    def close(self, failed: bool = False) -> None:
-        """Finish the record; always called, also after an error."""
+    def close(self, error: str = "") -> None:
+        """Finish the record; always called, after an error with its one-line message."""
         ...

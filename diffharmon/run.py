@@ -24,7 +24,7 @@ from diffharmon.interrupts import Interrupted, StopRequest
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
-from diffharmon.sweep import add_to_record, record_status, reported
+from diffharmon.sweep import add_to_record, one_line, record_status, reported
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
@@ -95,8 +95,10 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is reported before a model loads.
     digest = config_hash(resolved)
-    record = {"config": resolved, "config_hash": digest, "versions": versions(), "seed": config.seed}
-    with open_loggers(config.logger if first else {}, folder, resolved) as loggers:
+    ran, chosen = versions(), choices()
+    record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
+    logged = {**resolved, "choices": chosen, "commit": ran.get("commit", "")}
+    with open_loggers(config.logger if first else {}, folder, logged) as loggers:
         listed = True
         if pending:
             shown = harmonize_pending(config, folder, Pending(dataset, names, pending, words), record, loggers, first)
@@ -202,6 +204,12 @@ def remark_on_seed(seed: int, method: Any) -> None:
         log.warning("seed=%d changes nothing: no part of this configuration draws random numbers", seed)
 
 
+def choices() -> dict[str, Any]:
+    """Return what Hydra chose in each configuration group; empty where the run was not started by Hydra."""
+    found = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return {name: choice for name, choice in found.items() if not name.startswith("hydra/")}
+
+
 @contextmanager
 def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, Any]) -> Iterator[list[Any]]:
     """Build every chosen logger and close all of them at the end, also when one of them fails.
@@ -209,7 +217,7 @@ def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, An
     Args:
         nodes: The loggers' settings by name.
         folder: The run's folder.
-        config: The run's resolved configuration.
+        config: The run's resolved configuration, with its group choices and commit.
     """
     from diffharmon.config import build
 
@@ -217,7 +225,7 @@ def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, An
         loggers = []
         for node in nodes.values():
             logger = build(node, folder=folder, config=config)
-            stack.push(lambda kind, *_, logger=logger: logger.close(kind is not None))
+            stack.push(lambda _, error, __, logger=logger: logger.close(one_line(error) if error else ""))
             loggers.append(logger)
         yield loggers
 

@@ -111,7 +111,11 @@ def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(comman
 def test_parts_are_chosen_and_left_out_on_the_command_line(command):
     code, error, folder = command("embedding=[negative_prompt]", "sampler.direct_inversion=false", "logger=[csv]")
     assert (code, error.count("Traceback")) == (0, 0)
-    config = json.loads((folder / "run.json").read_text())["config"]
+    record = json.loads((folder / "run.json").read_text())
+    config = record["config"]
+    assert record["choices"]["method"] == "diffusion"
+    assert "negative_prompt" in str(record["choices"]["embedding"])
+    assert not any(name.startswith("hydra/") for name in record["choices"])
     assert config["embedding"]["unconditional"]["_target_"].endswith("NegativePrompt")
     assert set(config["structure"]) == {"cross_attention", "self_attention"}
     assert len((folder / "results.csv").read_text().splitlines()) == 2
@@ -124,9 +128,9 @@ class ClosingLogger(Csv):
         super().__init__(**settings)
         self.full, self.closed = full, ""
 
-    def close(self, failed=False):
-        self.closed = "failed" if failed else "finished"
-        if self.full and failed:
+    def close(self, error=""):
+        self.closed = error or "finished"
+        if self.full and error:
             raise OSError("disk full")
 
 
@@ -139,7 +143,9 @@ def test_every_logger_is_closed_also_when_one_of_them_or_the_run_fails(tmp_path)
     assert [logger.closed for logger in loggers] == ["finished"] * 3
     with pytest.raises(OSError, match="disk full"), run.open_loggers(nodes, tmp_path, {}) as loggers:
         raise InputError("an image failed")
-    assert [logger.closed for logger in loggers] == ["failed"] * 3
+    assert [logger.closed for logger in loggers] == ["an image failed", "OSError: disk full", "an image failed"], (
+        "in reverse order"
+    )
 
 
 BAD_FILES = {

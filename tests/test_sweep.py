@@ -91,13 +91,17 @@ def test_one_failed_job_does_not_spoil_the_others(basic, jobs_of):
 @pytest.mark.slow
 def test_every_job_has_its_own_wandb_run_of_one_group(basic):
     folder, _ = basic
-    runs, codes = [], []
+    runs, codes, errors = [], [], []
     for number in "0123":
         records = wandb_records(folder / number)
         runs += [record["run"] for record in records if record["type"] == "run"][:1]
         codes += [record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"]
+        summaries = [record["summary"].get("update", {}) for record in records if record["type"] == "summary"]
+        errors.append(" ".join(str(update["error"]) for update in summaries if "error" in update))
     assert len({run["run_id"] for run in runs}) == 4
-    assert {run["run_group"] for run in runs} == {"study"}
+    assert {run["run_group"] for run in runs} == {f"study/{folder.name}"}, "the sweep"
+    assert {run["job_type"] for run in runs} == {"diffusion"}, "the chosen method"
+    assert [bool(error) for error in errors] == [True, True, False, False]
     assert codes == [1, 1, 0, 0], "a failed job is a failed run"
     assert "sampler.steps=3" in runs[3]["display_name"]
     assert (folder / "2" / "results.csv").is_file()

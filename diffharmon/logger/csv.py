@@ -46,7 +46,7 @@ class Csv:
         """Write the file anew from all rows of the run, those of failed images and of former starts among them."""
         self._write(rows)
 
-    def close(self, failed: bool = False) -> None:
+    def close(self, error: str = "") -> None:
         """Do nothing: every line is on disk already."""
 
     def _header(self) -> list[str] | None:

@@ -65,9 +65,9 @@ class TensorBoard:
         self.writer.add_text("rows", "\n".join(f"| {' | '.join(line)} |" for line in lines))
         self.writer.flush()
 
-    def close(self, failed: bool = False) -> None:
-        """Write whether the run failed and close the files."""
-        self.writer.add_text("state", "failed" if failed else "finished")
+    def close(self, error: str = "") -> None:
+        """Write how the run ended and close the files."""
+        self.writer.add_text("state", f"failed: {error}" if error else "finished")
         self.writer.close()
 
 

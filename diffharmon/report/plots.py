@@ -20,6 +20,7 @@ LABELS = 300  # width kept for names of runs
 PLOT_HEIGHT = 300
 BAND_HEIGHT = 44
 MAX_LABEL = 38  # characters of a line that fit LABELS
+DIAMETER = 19  # of a numbered point
 LINE = 15  # pixels from one line of a label to the next
 MAX_DOTS = 200
 Pixels = int | float
@@ -92,10 +93,22 @@ def quality_against_compute(section: Section, metric: Column) -> Plot | None:
         end, y = WIDTH - RIGHT - LABELS, up.at(level)
         marks += [line("level", LEFT, end, y, y), text("end small", end - 4, y - 5, UNCHANGED)]
     step = row_height([run.label for run, _, _ in points], 24)
-    for number, (run, x, quality) in enumerate(points):
-        marks += point(number, run, across.at(x), quality, up, metric, TOP + step * (number + 0.5))
+    centres = apart([(across.at(x), up.at(quality.mean)) for _, x, quality in points], WIDTH - RIGHT - LABELS)
+    for number, ((run, _, quality), x) in enumerate(zip(points, centres, strict=True)):
+        marks += point(number, run, x, quality, up, metric, TOP + step * (number + 0.5))
     height = max(PLOT_HEIGHT, TOP + step * len(points) + 12)
     return Plot(f"{metric.title} against compute", f"{metric.title} against network evaluations", height, marks)
+
+
+def apart(centres: Sequence[tuple[float, float]], right: Pixels) -> list[float]:
+    """Return the horizontal places of points, those that would cover another one moved beside it, inward."""
+    placed: list[tuple[float, float]] = []
+    for x, y in centres:
+        step = DIAMETER if x < right / 2 else -DIAMETER
+        while any(abs(x - other) < DIAMETER and abs(y - level) < DIAMETER for other, level in placed):
+            x += step
+        placed.append((x, y))
+    return [x for x, _ in placed]
 
 
 def is_unchanged(run: Run) -> bool:

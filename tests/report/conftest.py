@@ -120,10 +120,10 @@ def write_run():
     return run_of
 
 
-@pytest.fixture
-def seeds(tmp_path) -> Path:
-    """Two methods on two datasets, two seeds each; seed 1 of diffusion gains 1 dB more."""
-    folder = tmp_path / "sweep"
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory) -> Path:
+    """Two methods on two datasets, two seeds each; seed 1 of diffusion gains 1 dB more. Not to be changed."""
+    folder = tmp_path_factory.mktemp("seeds") / "sweep"
     for dataset in ("mini", "own"):
         for method, gain in (("diffusion", 3.0), ("mkl", 1.0)):
             for seed in (0, 1):

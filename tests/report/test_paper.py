@@ -3,11 +3,15 @@
 import re
 import shutil
 import subprocess
+from shutil import copytree
 
 import pytest
 
-from diffharmon.report.command import main
-from diffharmon.report.paper import letters
+from diffharmon.report.content import make_content
+from diffharmon.report.paper import letters, write_paper
+from diffharmon.report.pivot import Layout
+from diffharmon.report.runs import collect
+from diffharmon.report.settings import read_names
 
 PAPER = r"""\documentclass[twocolumn]{article}
 \usepackage[utf8]{inputenc}
@@ -25,14 +29,21 @@ Ours reaches \dhDiffusionMiniPsnr{} dB on mini.
 """
 
 
-@pytest.fixture
-def paper(seeds, tmp_path):
+@pytest.fixture(scope="module")
+def written(seeds, tmp_path_factory):
+    """The files of a paper in a folder of their own, and how to write them again."""
     pytest.importorskip("matplotlib", reason="the extra figures is not installed")
-    names = tmp_path / "names.yaml"
+    names = tmp_path_factory.mktemp("names") / "names.yaml"
     names.write_text("diffusion: Ours (50 % & more_)\nmkl: Monge-Kantorovich\n")
-    options = ["--rows", "method", "--columns", "dataset", "--names", str(names), "--gallery", "0"]
-    main([str(seeds), "--paper", *options, "--output", str(tmp_path / "out")])
-    return tmp_path / "out" / "paper"
+    layout = Layout(rows=("method",), columns=("dataset",), names=read_names(names))
+    content = make_content(collect([seeds]), layout=layout)
+    folder = tmp_path_factory.mktemp("paper")
+    return content, folder, write_paper(content, folder)
+
+
+@pytest.fixture
+def paper(written):
+    return written[1]
 
 
 def test_the_table_marks_best_second_and_significance(paper):
@@ -57,19 +68,20 @@ def test_each_number_has_a_macro_of_its_own(paper):
     assert letters("structure=[sobel, anchor]") == "StructureSobelAnchor"
 
 
-def test_figures_are_pdf_and_svg_and_the_same_each_time(paper, seeds, tmp_path):
-    files = {path.name: path.read_bytes() for path in paper.iterdir()}
-    assert {"gains.pdf", "gains.svg", "compute.pdf", "compute.svg"} < set(files)
+def test_figures_are_pdf_and_svg_and_all_files_the_same_each_time(written, tmp_path):
+    content, _, paths = written
+    files = {path.name: path.read_bytes() for path in paths}
+    figures = {f"{name}.{kind}" for name in ("gains", "compute") for kind in ("pdf", "svg")}
+    assert set(files) == {"table.tex", "numbers.tex", "appendix.tex", *figures}
     assert files["gains.pdf"].startswith(b"%PDF")
     assert b"gain in PSNR [dB] over unchanged composite" in files["gains.svg"]
-    names = ["--names", str(tmp_path / "names.yaml")]
-    main([str(seeds), "--paper", "--rows", "method", "--columns", "dataset", *names, "--gallery", "0"])
-    assert {path.name: path.read_bytes() for path in (seeds / "paper").iterdir()} == files
+    assert {path.name: path.read_bytes() for path in write_paper(content, tmp_path)} == files
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-recommended)")
-def test_a_paper_with_the_table_and_the_appendix_compiles(paper):
+def test_a_paper_with_the_table_and_the_appendix_compiles(paper, tmp_path):
+    paper = copytree(paper, tmp_path / "paper")
     (paper / "paper.tex").write_text(PAPER, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=paper, capture_output=True, text=True, timeout=300)

@@ -3,6 +3,7 @@
 import json
 import re
 import statistics
+from shutil import copytree
 
 import pytest
 
@@ -13,6 +14,16 @@ from diffharmon.report.grids import pivot_grid
 from diffharmon.report.pivot import Layout
 from diffharmon.report.runs import collect
 from diffharmon.report.settings import as_text, read_names
+
+
+def changed(seeds, tmp_path, change):
+    """Copy the sweep with the record of one job changed."""
+    folder = copytree(seeds, tmp_path / "changed")
+    path = folder / "minimkl1" / "run.json"
+    record = json.loads(path.read_text())
+    change(record["config"])
+    path.write_text(json.dumps(record))
+    return folder
 
 
 def pivot_of(folder, *paths, baseline=None, **layout):
@@ -54,24 +65,20 @@ def test_names_that_are_no_mapping_are_refused(tmp_path, text):
         read_names(path)
 
 
-def test_runs_that_differ_by_more_than_the_seed_never_share_a_cell(seeds):
+def test_runs_that_differ_by_more_than_the_seed_never_share_a_cell(seeds, tmp_path):
     with pytest.raises(
         InputError, match=r"4 runs share the line diffusion .* differ in dataset; expected it in --rows"
     ):
         pivot_of(seeds, rows=("method",), columns=("structure",))
-    record = json.loads((seeds / "minimkl1" / "run.json").read_text())
-    record["config"]["method"]["policy"]["tries"] = 3
-    (seeds / "minimkl1" / "run.json").write_text(json.dumps(record))
+    folder = changed(seeds, tmp_path, lambda config: config["method"]["policy"].update(tries=3))
     with pytest.raises(InputError, match=r"differ in method\.policy\.tries;"):
-        pivot_of(seeds, rows=("method",), columns=("dataset",))
+        pivot_of(folder, rows=("method",), columns=("dataset",))
 
 
-def test_a_seed_that_is_repeated_is_refused(seeds):
-    record = json.loads((seeds / "minimkl1" / "run.json").read_text())
-    record["config"]["seed"] = 0
-    (seeds / "minimkl1" / "run.json").write_text(json.dumps(record))
+def test_a_seed_that_is_repeated_is_refused(seeds, tmp_path):
+    folder = changed(seeds, tmp_path, lambda config: config.update(seed=0))
     with pytest.raises(InputError, match=r"2 runs share .* and repeat a seed"):
-        pivot_of(seeds, rows=("method",), columns=("dataset",))
+        pivot_of(folder, rows=("method",), columns=("dataset",))
 
 
 def test_subsets_and_configuration_keys_make_sides_and_all_images_stand_last(seeds):

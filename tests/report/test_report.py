@@ -13,7 +13,6 @@ from diffharmon.metrics.clip import ClipScores
 from diffharmon.report.command import main
 from diffharmon.report.content import make_content
 from diffharmon.report.gallery import pictures_of
-from diffharmon.report.plots import linear, row_height, wrapped
 from diffharmon.report.runs import collect, find_run
 
 HEADER = "method,year,venue,category,subset,resolution,psnr,mse,fmse,ssim,source\n"
@@ -289,19 +288,3 @@ def test_pictures_of_a_run_are_read_and_a_run_without_has_none(sweep):
     middle = {kind: sum(picture.getpixel((width // 2, height // 2))) for kind, picture in parts.items()}
     assert middle["composite"] / middle["real"] == pytest.approx(0.4, abs=0.03), "its foreground is at 0.4"
     assert pictures_of(without, "photo_0") is None
-
-
-def test_axes_cover_the_values_with_round_ticks():
-    axis = linear([8.3, 19.9], 0, 100)
-    assert (axis.low, axis.high) == (7.5, 20.0)
-    assert [text for _, text in axis.ticks()][:3] == ["7.5", "10.0", "12.5"]
-    assert linear([5.0, 5.0], 0, 100).at(5.0) == pytest.approx(0)
-    assert len(linear([0.0], 0, 1).ticks()) >= 2
-
-
-def test_a_long_name_is_broken_into_lines_and_not_cut():
-    name = "study: structure=[cross_attention,self_attention] method.policy.iterations=12 dataset=iharmony4"
-    lines = wrapped(name)
-    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
-    assert max(map(len, lines)) <= 38
-    assert row_height(["short", name], 24) >= 15 * len(lines)
