@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from diffharmon.errors import DiffharmonError
-from diffharmon.interrupts import Interrupted, handlers
+from diffharmon.runner.interrupts import Interrupted, handlers
 
 
 @contextmanager

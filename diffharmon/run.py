@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffharmon.command import run_hydra_job, stop, wants_full_errors
 from diffharmon.errors import ConfigError, DiffharmonError, ResultError
-from diffharmon.folder_lock import only_writer
-from diffharmon.interrupts import Interrupted, StopRequest
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
-from diffharmon.sweep import add_to_record, one_line, record_status, reported
+from diffharmon.runner.folder_lock import only_writer
+from diffharmon.runner.interrupts import Interrupted, StopRequest
+from diffharmon.runner.sweep import add_to_record, one_line, record_status, reported
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
@@ -78,8 +78,8 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     """
     from diffharmon import results
     from diffharmon.config import build
-    from diffharmon.provenance.configuration import config_hash
-    from diffharmon.provenance.weights import weights_digest
+    from diffharmon.results.provenance.configuration import config_hash
+    from diffharmon.results.provenance.weights import weights_digest
     from diffharmon.results.resuming import resume, word_digests
 
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -149,11 +149,11 @@ def harmonize_pending(
     from diffharmon import results
     from diffharmon.config import build
     from diffharmon.metrics import MetricSet
-    from diffharmon.module import HarmonizeModule, PendingDataset, Shares, unbatch
-    from diffharmon.names import folder_names
-    from diffharmon.progress import RunProgress
-    from diffharmon.provenance.weights import weights_digest
-    from diffharmon.result_writer import ResultWriter
+    from diffharmon.results.names import folder_names
+    from diffharmon.results.provenance.weights import weights_digest
+    from diffharmon.runner.module import HarmonizeModule, PendingDataset, Shares, unbatch
+    from diffharmon.runner.progress import RunProgress
+    from diffharmon.runner.result_writer import ResultWriter
 
     metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
     groups = metrics.groups

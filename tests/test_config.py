@@ -18,8 +18,8 @@ from diffharmon.errors import ConfigError, ModelError
 from diffharmon.logger.wandb import Wandb
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
-from diffharmon.module import PredictTrainer
 from diffharmon.reference.edges import ReferenceEdgeLoss
+from diffharmon.runner.module import PredictTrainer
 from diffharmon.types import Capabilities
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffharmon.finite import FiniteGuard, NotFinite, require_finite_outcome, require_numbers
+from diffharmon.method.finite import FiniteGuard, NotFinite, require_finite_outcome, require_numbers
 from diffharmon.types import Attempt, Event, Outcome, Score, ignore
 
 

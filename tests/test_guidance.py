@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffharmon.guidance import edit_rows, predict_guided
+from diffharmon.sampler.guidance import edit_rows, predict_guided
 
 TIME = torch.tensor(401)
 

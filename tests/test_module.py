@@ -9,9 +9,9 @@ from lightning import Trainer
 from diffharmon import results
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
-from diffharmon.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
 from diffharmon.protocols import Logger
-from diffharmon.result_writer import ResultWriter
+from diffharmon.runner.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
+from diffharmon.runner.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 
 

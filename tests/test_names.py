@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffharmon.names import MAX_BYTES, folder_name, folder_names
+from diffharmon.results.names import MAX_BYTES, folder_name, folder_names
 
 PIECES = st.sampled_from(
     ["a", "A", "foo", "Foo", " ", ".", "..", "/", "\\", "~", "\0", "é", "e\u0301", "ß", "ss", "\u200b"]

@@ -1,7 +1,7 @@
 import torch
 
-from diffharmon import panels
 from diffharmon.images import from_uint8, read_image
+from diffharmon.results import panels
 
 
 def pictures(height=300, width=400):

@@ -12,7 +12,7 @@ from diffharmon import images, results, run
 from diffharmon.errors import InputError
 from diffharmon.logger.csv import Csv
 from diffharmon.method.policy import LEFT_ALONE
-from diffharmon.provenance.configuration import config_hash
+from diffharmon.results.provenance.configuration import config_hash
 from diffharmon.results.summary import describe_row
 
 

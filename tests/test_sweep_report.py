@@ -5,8 +5,8 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from diffharmon import sweep
 from diffharmon.errors import ConfigError
+from diffharmon.runner import sweep
 
 
 def end_job(folder, number, outcome=None, mode="MULTIRUN"):

@@ -12,7 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
-from diffharmon.provenance.weights import file_digest
+from diffharmon.results.provenance.weights import file_digest
 
 HELP = """To get it: set `backbone.path` to a folder in diffusers' Stable Diffusion layout (unet/, vae/, text_encoder/,
 tokenizer/, scheduler/ with safetensors), or download it once while online (HF_HUB_OFFLINE unset): `hf download {path}`.

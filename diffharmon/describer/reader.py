@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader
 from diffharmon.condition.wording import put_into_words
 from diffharmon.describer import words as describing
 from diffharmon.errors import InputError
 from diffharmon.images import MASK_THRESHOLD
-from diffharmon.reader.reading import WEIGHTS, LightReader
 from diffharmon.types import Attempt, Composite, Description
 
 _COLOURS = 48  # of the foreground, on which words are compared with the change

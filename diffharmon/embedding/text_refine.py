@@ -10,9 +10,9 @@ from annotated_types import Ge, Gt, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.embedding.word_weights import weighted_vectors
 from diffharmon.protocols import Backbone
 from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
-from diffharmon.word_weights import weighted_vectors
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffharmon.errors import ConfigError
 from diffharmon.logger.columns import columns, numbers
 from diffharmon.logger.safety import inside
-from diffharmon.panels import fit
+from diffharmon.results.panels import fit
 
 
 class TensorBoard:

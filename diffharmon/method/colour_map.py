@@ -3,9 +3,9 @@
 import time
 
 from diffharmon.condition.change import change_image
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader
 from diffharmon.errors import InputError
 from diffharmon.method.baseline import keep_background, outcome
-from diffharmon.reader.reading import WEIGHTS, LightReader
 from diffharmon.types import Composite, Cost, Observer, Outcome
 
 

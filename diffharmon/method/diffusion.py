@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from diffharmon import images
-from diffharmon.cost import Meter
+from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import DescriberError, InputError
-from diffharmon.finite import FiniteGuard
 from diffharmon.method.canvas import Canvas, prepare
+from diffharmon.method.cost import Meter
+from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.protocols import (
     Backbone,
@@ -41,7 +42,6 @@ from diffharmon.types import (
     Watcher,
     ignore,
 )
-from diffharmon.word_weights import weighted_edits
 
 SAME_WORDS = "the same words describe foreground and background: nothing to change"
 

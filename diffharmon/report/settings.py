@@ -10,8 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from diffharmon.errors import InputError
-from diffharmon.provenance.configuration import NOT_HASHED
 from diffharmon.report.runs import Run, study_of
+from diffharmon.results.provenance.configuration import NOT_HASHED
 
 LABEL = "run"
 SUBSET = "subset"

@@ -10,7 +10,7 @@ from typing import Any
 from diffharmon.columns import ColumnGroup
 from diffharmon.errors import InputError
 from diffharmon.files import write_text
-from diffharmon.names import folder_name
+from diffharmon.results.names import folder_name
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diffharmon import images, panels
+from diffharmon import images
 from diffharmon.errors import ResultError
 from diffharmon.files import copy_file
-from diffharmon.results import write_json
+from diffharmon.results import panels, write_json
 from diffharmon.types import Attempt, Composite, Cost, Outcome
 
 

@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 
 from diffharmon.errors import DiffharmonError, InputError
 from diffharmon.protocols import Dataset
-from diffharmon.provenance.configuration import config_hash, differences
-from diffharmon.provenance.inputs import Resumed, compare, image_digests, words_digest
-from diffharmon.provenance.weights import file_digest
 from diffharmon.results import digest_of, picture_folder, read_rows
+from diffharmon.results.provenance.configuration import config_hash, differences
+from diffharmon.results.provenance.inputs import Resumed, compare, image_digests, words_digest
+from diffharmon.results.provenance.weights import file_digest
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.guidance import edit_rows, predict_guided
 from diffharmon.protocols import Backbone
+from diffharmon.sampler.guidance import edit_rows, predict_guided
 from diffharmon.types import AttentionRule, Conditioning, Event, Observer, Schedule, Trajectory, ignore
 
 

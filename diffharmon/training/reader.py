@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torchmetrics.classification import BinaryAUROC
 
 from diffharmon.condition.cielab import lab_to_rgb, rgb_to_lab
-from diffharmon.reader import statistics
-from diffharmon.reader.network import Block, ReaderNetwork
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.network import Block, ReaderNetwork
 from diffharmon.training.composite_ways import WAYS, Relight
 from diffharmon.training.datamodule import PhotoData, Sampling
 from diffharmon.training.reader_samples import ReaderSampler

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.reader import statistics
-from diffharmon.reader.regions import regions
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.regions import regions
 from diffharmon.training.composite_ways import Change, Colours, Way, to_lab
 from diffharmon.training.harmony_samples import compress
 from diffharmon.training.photos import Photos

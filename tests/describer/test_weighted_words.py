@@ -3,15 +3,15 @@
 import pytest
 import torch
 
+from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.describer.file import File
 from diffharmon.describer.fixed import Fixed
 from diffharmon.describer.reader import Reader, sample
 from diffharmon.describer.words import same
+from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import InputError
-from diffharmon.reader.network import ReaderNetwork
 from diffharmon.types import Attempt, Composite, Description, Score
 from diffharmon.types.words import read_word, write_words
-from diffharmon.word_weights import weighted_edits
 
 
 def composite() -> Composite:

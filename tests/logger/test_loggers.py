@@ -11,15 +11,16 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from diffharmon import panels, results
+from diffharmon import results
 from diffharmon.columns import ordered_keys
 from diffharmon.config import build, composed
 from diffharmon.logger.csv import Csv
 from diffharmon.logger.privacy import REDACTED, redact, shorten_paths, without_machine_paths
 from diffharmon.logger.wandb import Wandb
 from diffharmon.metrics import MetricSet, PixelMetrics
-from diffharmon.panels import comparison_parts
 from diffharmon.protocols import Logger
+from diffharmon.results import panels
+from diffharmon.results.panels import comparison_parts
 
 KEY = "planted-key-0123456789"
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from diffharmon.files import ASSETS
-from diffharmon.provenance import weights
-from diffharmon.provenance.configuration import config_hash, differences, portable
-from diffharmon.provenance.inputs import as_columns, compare, composite_digests, words_digest
-from diffharmon.provenance.weights import file_digest, folder_digest, weights_digest, weights_path
+from diffharmon.results.provenance import weights
+from diffharmon.results.provenance.configuration import config_hash, differences, portable
+from diffharmon.results.provenance.inputs import as_columns, compare, composite_digests, words_digest
+from diffharmon.results.provenance.weights import file_digest, folder_digest, weights_digest, weights_path
 
 CONFIG = {"seed": 1, "backbone": {"steps": 3, "path": "x"}, "name": "a", "trainer": {"devices": 1}}
 
 
 def test_the_hash_does_not_depend_on_where_the_package_lies(monkeypatch, tmp_path):
     here = config_hash({**CONFIG, "path": str(ASSETS / "tiny"), "deep": [{"file": str(ASSETS / "mini" / "a.txt")}]})
-    monkeypatch.setattr("diffharmon.provenance.configuration.ASSETS", tmp_path)
+    monkeypatch.setattr("diffharmon.results.provenance.configuration.ASSETS", tmp_path)
     there = config_hash(
         {**CONFIG, "path": str(tmp_path / "tiny"), "deep": [{"file": str(tmp_path / "mini" / "a.txt")}]}
     )

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from diffharmon.condition.change import change_colours
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.network import ReaderNetwork
+from diffharmon.condition.reader.reading import LightReader, near_change, view
+from diffharmon.condition.reader.regions import REGIONS, regions
 from diffharmon.errors import InputError, ModelError
 from diffharmon.method.colour_map import ColourMap
-from diffharmon.reader import statistics
-from diffharmon.reader.network import ReaderNetwork
-from diffharmon.reader.reading import LightReader, near_change, view
-from diffharmon.reader.regions import REGIONS, regions
 from diffharmon.types import Composite, ignore
 from diffharmon.types.light import LightChange
 

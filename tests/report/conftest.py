@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffharmon import panels, results
+from diffharmon import results
 from diffharmon.metrics import MetricSet, PixelMetrics
+from diffharmon.results import panels
 
 SOURCES = ("HCOCO", "HFlickr")
 METRICS = {"ihd256": PixelMetrics(size=256)}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffharmon.condition.cielab import rgb_to_lab
-from diffharmon.reader import statistics
+from diffharmon.condition.reader import statistics
 from diffharmon.training.composite_ways import WAYS, Relight, to_lab, to_rgb
 from diffharmon.training.photos import Photos
 from diffharmon.training.reader import errors, true_change, weights

@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from transformers import CLIPModel, CLIPProcessor
 
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.errors import DiffharmonError
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
-from diffharmon.reader import statistics
-from diffharmon.reader.network import ReaderNetwork
 from diffharmon.training.autoencoder import build_autoencoder
 from diffharmon.training.fit import CONFIG_FOLDER, fit
 

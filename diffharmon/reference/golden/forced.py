@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from diffharmon.embedding.null_text import NullText
-from diffharmon.guidance import edit_rows
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.reference.golden.cases import GoldenCase
 from diffharmon.reference.golden.free import as_bytes
 from diffharmon.reference.golden.table import Row, pixels, relative
+from diffharmon.sampler.guidance import edit_rows
 from diffharmon.sampler.loops import edit_step
 from diffharmon.structure.combine import combine
 from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Trajectory

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffharmon.reader import statistics
-from diffharmon.reader.regions import REGIONS
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.regions import REGIONS
 
 # EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation): expansion, kernel, stride, channels in and out.
 BLOCKS = (
@@ -112,8 +112,8 @@ class ReaderNetwork(
 
         Args:
             image: RGB in [0, 1].
-            parts: The regions of `diffharmon.reader.regions`, as zeros and ones.
-            measured: Their statistics, of `diffharmon.reader.statistics`.
+            parts: The regions of `diffharmon.condition.reader.regions`, as zeros and ones.
+            measured: Their statistics, of `diffharmon.condition.reader.statistics`.
 
         Returns:
             Shift and log-spread in CIELAB, the logarithm of their standard deviations, and the logit of the foreground

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffharmon.condition.cielab import rgb_to_lab
-from diffharmon.reader.regions import REGIONS
+from diffharmon.condition.reader.regions import REGIONS
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SCALE = 25.0  # CIELAB units that count as one

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffharmon.protocols import Dataset
-from diffharmon.provenance.configuration import LENGTH, digest_of
-from diffharmon.provenance.weights import file_digest
+from diffharmon.results.provenance.configuration import LENGTH, digest_of
+from diffharmon.results.provenance.weights import file_digest
 from diffharmon.types import Composite, Description
 
 DIGESTS = ("photo", "mask", "real", "words", "weights", "result")

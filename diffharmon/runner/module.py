@@ -1,6 +1,6 @@
 """Lightning's part: each process reads and harmonizes its own images; an error of one image never ends the run.
 
-The next image is read in a thread while one is harmonized; `diffharmon.result_writer` writes the last one in another.
+The next image is read in a thread while one is harmonized; `result_writer` writes the last one in another.
 """
 
 import logging
@@ -22,10 +22,10 @@ from torch.utils.data import Sampler
 
 from diffharmon import images
 from diffharmon.errors import DiffharmonError
-from diffharmon.finite import require_finite_outcome
-from diffharmon.progress import ProgressBars
+from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
-from diffharmon.provenance.inputs import image_digests
+from diffharmon.results.provenance.inputs import image_digests
+from diffharmon.runner.progress import ProgressBars
 from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.network import ReaderNetwork
+from diffharmon.condition.reader.regions import regions
 from diffharmon.errors import InputError
 from diffharmon.files import ASSETS
 from diffharmon.images import MASK_THRESHOLD
 from diffharmon.loading import loading
-from diffharmon.reader import statistics
-from diffharmon.reader.network import ReaderNetwork
-from diffharmon.reader.regions import regions
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 

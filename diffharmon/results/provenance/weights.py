@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon.files import ASSETS
-from diffharmon.provenance.configuration import LENGTH, deciding_part, digest_of, leaves
+from diffharmon.results.provenance.configuration import LENGTH, deciding_part, digest_of, leaves
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pt2", ".pth", ".ckpt", ".onnx")
 # What stands beside weights and decides results as much as they do.

@@ -12,17 +12,18 @@ from lightning import LightningModule
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from diffharmon import panels, results
-from diffharmon.finite import require_numbers
-from diffharmon.interrupts import StopRequest
+from diffharmon import results
+from diffharmon.method.finite import require_numbers
 from diffharmon.metrics import MetricSet
-from diffharmon.module import Failure, Finished, explain
-from diffharmon.names import folder_name
-from diffharmon.progress import RunProgress
 from diffharmon.protocols import Logger, Sample
-from diffharmon.provenance.inputs import as_columns
-from diffharmon.provenance.weights import file_digest
+from diffharmon.results import panels
+from diffharmon.results.names import folder_name
 from diffharmon.results.outcome import harmonized_attempts, total_cost, write_outcome
+from diffharmon.results.provenance.inputs import as_columns
+from diffharmon.results.provenance.weights import file_digest
+from diffharmon.runner.interrupts import StopRequest
+from diffharmon.runner.module import Failure, Finished, explain
+from diffharmon.runner.progress import RunProgress
 from diffharmon.types import Composite
 
 log = logging.getLogger(__name__)
