@@ -17,8 +17,8 @@ LEFT_OUT = ("name", "seed", "config_hash", "status", "folder")
 def table_columns(groups: Sequence[ColumnGroup], rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the table's columns: name, pictures, words and gain, then all other keys that any row has."""
     rows = list(rows)
-    measured = [key for key in ordered_keys(groups, rows) if any(key in row for row in rows) and key not in LEFT_OUT]
-    return ["name", *PICTURES, "words", "gain", *measured]
+    present = {key for row in rows for key in row if key not in LEFT_OUT and not key.endswith("_digest")}
+    return ["name", *PICTURES, "words", "gain", *(key for key in ordered_keys(groups, rows) if key in present)]
 
 
 def table_row(

@@ -78,7 +78,7 @@ def gains(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value: 
 
 
 def compute(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value: Column) -> bool:
-    """Draw the mean of each line against its UNet evaluations; returns whether any line has some."""
+    """Draw the mean of each line against its network evaluations; returns whether any line has some."""
     entries = [pivot.entries[line, column, value.key] for line in lines]
     if not any(entry.evaluations > 0 for entry in entries):
         return False
@@ -89,7 +89,7 @@ def compute(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value
         axes.errorbar(
             entry.evaluations, entry.mean, yerr=spread, fmt=marker, markersize=4, capsize=2, label=pivot.name(line)
         )
-    axes.set_xlabel("UNet evaluations per image")
+    axes.set_xlabel("network evaluations per image")
     axes.set_ylabel(f"{value.title}{f' [{value.unit}]' if value.unit else ''}")
     axes.grid(linewidth=0.3)
     axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -43,7 +43,7 @@ class Entry:
     Attributes:
         images: The number of each image, averaged over seeds.
         seeds: The mean over images, by run.
-        evaluations: UNet evaluations per image; NaN where they are not known.
+        evaluations: network evaluations per image; NaN where they are not known.
         comparison: Against the baseline's line in the same column; None for the baseline itself.
     """
 
@@ -144,7 +144,7 @@ def make_pivot(runs: Sequence[Run], title: str, layout: Layout, chosen: Run | No
 
 
 def baselines_first(cells: Mapping[tuple[Key, Key], Sequence[Run]]) -> list[Key]:
-    """Return the lines, those before that used no diffusion model in any column."""
+    """Return the lines, those before that evaluated no network in any column."""
     lines: dict[Key, bool] = {}
     for (line, _), runs in cells.items():
         lines[line] = lines.get(line, True) and all(map(is_baseline, runs))
@@ -213,7 +213,7 @@ def fill(
         if common and all(is_number(number) for own in numbers for number in own):
             means = tuple(math.fsum(own) / len(own) for own in numbers)
             images = {name: sum(own[i] for own in numbers) / len(runs) for i, name in enumerate(common)}
-            cost = mean_of([row for run in runs for row in run.rows.values()], "unet_samples")
+            cost = mean_of([row for run in runs for row in run.rows.values()], "network_samples")
             entries[line, column, value.key] = Entry(images, means, cost)
 
 
