@@ -58,12 +58,12 @@ class SourceModule:
 
         Args:
             name: The name at the top level of this module.
-            elsewhere: Follow imports of other packages, too.
+            elsewhere: Follow imports of other packages than this module's and diffharmon, too.
         """
         if name in self.definitions:
             return self, self.definitions[name]
         origin, original = self.imports.get(name, ("", ""))
-        near = origin.split(".")[0] == self.name.split(".")[0]
+        near = origin.split(".")[0] in (self.name.split(".")[0], "diffharmon")
         module = read_module(origin) if origin and (near or elsewhere) and origin != self.name else None
         return module.find(original, elsewhere) if module else None
 
