@@ -72,6 +72,13 @@ class SweepReport(Callback):
         record_status(folder, "failed" if error else "completed", error)
 
 
+def print_table(folder: Path) -> None:
+    """Print a sweep's table; what it needs takes seconds to import, which a single run does not wait for."""
+    from diffharmon.report.terminal import print_sweep
+
+    print_sweep(folder)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Report the sweep that runs inside the ``with``, if one does: print its table, name the jobs that failed.
@@ -79,15 +86,13 @@ def reported() -> Iterator[None]:
     Raises:
         SweepError: Some jobs failed, whatever the launcher or the sweeper made of it.
     """
-    from diffharmon.report.terminal import print_sweep
-
     started.clear()
     try:
         yield
     except Exception as error:
         if not started:
             raise
-        print_sweep(started[0])
+        print_table(started[0])
         found = jobs(started[0])
         failed = summarize(found)
         if not failed:
@@ -95,10 +100,10 @@ def reported() -> Iterator[None]:
         raise SweepError(failure_message(failed, len(found))) from error
     except BaseException:
         if started:
-            print_sweep(started[0])
+            print_table(started[0])
         raise
     if started:
-        print_sweep(started[0])
+        print_table(started[0])
         found = jobs(started[0])
         failed = summarize(found)
         if failed:
