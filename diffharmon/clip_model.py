@@ -10,8 +10,7 @@ from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from diffharmon import images
-from diffharmon.files import ASSETS
-from diffharmon.loading import loading
+from diffharmon.files import ASSETS, loading
 
 EMBEDDED = str(ASSETS / "clip")
 

@@ -6,8 +6,7 @@ import pytest
 
 from diffharmon.command import exit_codes
 from diffharmon.errors import ConfigError, ModelError
-from diffharmon.files import copy_file, write_text
-from diffharmon.loading import loading
+from diffharmon.files import copy_file, loading, write_text
 
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("bad"), 2), (OSError("disk"), 2), (KeyboardInterrupt(), 130)])

@@ -19,7 +19,7 @@ from diffharmon.logger.wandb import Wandb
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.reference.edges import ReferenceEdgeLoss
-from diffharmon.runner.module import PredictTrainer
+from diffharmon.run.module import PredictTrainer
 from diffharmon.types import Capabilities
 
 

@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 
 from diffharmon.config import build, prepare_overrides
-from diffharmon.describe import describe_all, execute
 from diffharmon.errors import ConfigError, DescriberError, InputError
+from diffharmon.run.describe import describe_all, execute
 
 sys.path.insert(0, str(Path(__file__).parent / "describer"))
 
@@ -190,7 +190,7 @@ def test_the_command(photos, tmp_path):
     overrides = photos(3)
     environment = {**os.environ, "GOOGLE_API_KEY": KEY, "DIFFHARMON_CACHE": str(tmp_path / "cache")}
     with GeminiServer(says("", "SAFETY"), (400, error(400, "X", f"API key expired {KEY}"))) as server:
-        command = [sys.executable, "-m", "diffharmon.describe", *overrides, "describer=google_genai", "workers=1"]
+        command = [sys.executable, "-m", "diffharmon.run.describe", *overrides, "describer=google_genai", "workers=1"]
         command += [
             f"describer.endpoint={server.url}",
             "descriptions=1",

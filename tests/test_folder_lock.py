@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from diffharmon.errors import InputError
-from diffharmon.runner.folder_lock import only_writer
+from diffharmon.run.folder_lock import only_writer
 
-HOLD = "import sys, time; from diffharmon.runner.folder_lock import only_writer\nfrom pathlib import Path\n"
+HOLD = "import sys, time; from diffharmon.run.folder_lock import only_writer\nfrom pathlib import Path\n"
 HOLD += "with only_writer(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from diffharmon.runner.interrupts import Interrupted, StopRequest, handlers
+from diffharmon.command.interrupts import Interrupted, StopRequest, handlers
 
 
 def send(number):

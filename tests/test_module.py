@@ -10,8 +10,8 @@ from diffharmon import results
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
 from diffharmon.protocols import Logger
-from diffharmon.runner.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
-from diffharmon.runner.result_writer import ResultWriter
+from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
+from diffharmon.run.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 
 

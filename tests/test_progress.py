@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from diffharmon.runner.progress import RunProgress
+from diffharmon.run.progress import RunProgress
 from diffharmon.types import Event
 
 

@@ -6,7 +6,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from diffharmon.errors import ConfigError
-from diffharmon.runner import sweep
+from diffharmon.report import sweep
 
 
 def end_job(folder, number, outcome=None, mode="MULTIRUN"):

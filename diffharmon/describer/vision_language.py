@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffharmon.describer.prompted import PromptedDescriber
 from diffharmon.errors import DescriberError, ModelError
-from diffharmon.loading import loading
+from diffharmon.files import loading
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
 

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
-from diffharmon.files import ASSETS
-from diffharmon.loading import loading
+from diffharmon.files import ASSETS, loading
 from diffharmon.types import Description, Score
 
 HELP = (

@@ -9,7 +9,7 @@ python=${PYTHON:-python}
 
 "$python" "$here/synthesize.py" "$photos" "$output/data" --count "$count"
 data="dataset=folder dataset.images=$output/data/composites dataset.masks=$output/data/masks"
-"$python" -m diffharmon.describe $data describer=clip descriptions=1 workers=1 "hydra.run.dir=$output/describe"
+"$python" -m diffharmon.run.describe $data describer=clip descriptions=1 workers=1 "hydra.run.dir=$output/describe"
 for words in true clip neutral; do
     case $words in
         clip) file=$output/describe/descriptions.jsonl ;;

@@ -23,8 +23,7 @@ from lightning import Trainer
 from diffharmon import results
 from diffharmon.config import build, composed
 from diffharmon.results import panels
-from diffharmon.run import execute, prepare, quiet_libraries
-from diffharmon.runner import module
+from diffharmon.run import execute, module, prepare, quiet_libraries
 from diffharmon.types import ignore
 
 BASE = ("dataset=mini", "describer=file", "describer.path=${asset:mini/triples.jsonl}", "trainer=cpu")

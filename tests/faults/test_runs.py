@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from diffharmon import images, results
-from diffharmon.runner.folder_lock import only_writer
+from diffharmon.run.folder_lock import only_writer
 
 COMMON = ("method=reinhard", "metrics=[full]", "trainer=cpu")
 MINI = ("dataset=mini", "dataset.limit=12", *COMMON)

@@ -14,9 +14,8 @@ from diffharmon.condition.reader import statistics
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.reader.regions import regions
 from diffharmon.errors import InputError
-from diffharmon.files import ASSETS
+from diffharmon.files import ASSETS, loading
 from diffharmon.images import MASK_THRESHOLD
-from diffharmon.loading import loading
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 

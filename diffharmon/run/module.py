@@ -25,7 +25,7 @@ from diffharmon.errors import DiffharmonError
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
-from diffharmon.runner.progress import ProgressBars
+from diffharmon.run.progress import ProgressBars
 from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from diffharmon.command import run_hydra_job, stop, wants_full_errors
+from diffharmon.command.interrupts import Interrupted, StopRequest
 from diffharmon.errors import ConfigError, DiffharmonError, ResultError
+from diffharmon.report.sweep import add_to_record, one_line, record_status, reported
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
-from diffharmon.runner.folder_lock import only_writer
-from diffharmon.runner.interrupts import Interrupted, StopRequest
-from diffharmon.runner.sweep import add_to_record, one_line, record_status, reported
+from diffharmon.run.folder_lock import only_writer
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
@@ -80,7 +80,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     from diffharmon.config import build
     from diffharmon.results.provenance.configuration import config_hash
     from diffharmon.results.provenance.weights import weights_digest
-    from diffharmon.results.resuming import resume, word_digests
+    from diffharmon.run.resuming import resume, word_digests
 
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     dataset = build(config.dataset)
@@ -151,9 +151,9 @@ def harmonize_pending(
     from diffharmon.metrics import MetricSet
     from diffharmon.results.names import folder_names
     from diffharmon.results.provenance.weights import weights_digest
-    from diffharmon.runner.module import HarmonizeModule, PendingDataset, Shares, unbatch
-    from diffharmon.runner.progress import RunProgress
-    from diffharmon.runner.result_writer import ResultWriter
+    from diffharmon.run.module import HarmonizeModule, PendingDataset, Shares, unbatch
+    from diffharmon.run.progress import RunProgress
+    from diffharmon.run.result_writer import ResultWriter
 
     metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
     groups = metrics.groups

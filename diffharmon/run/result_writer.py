@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
 from diffharmon import results
+from diffharmon.command.interrupts import StopRequest
 from diffharmon.method.finite import require_numbers
 from diffharmon.metrics import MetricSet
 from diffharmon.protocols import Logger, Sample
@@ -21,9 +22,8 @@ from diffharmon.results.names import folder_name
 from diffharmon.results.outcome import harmonized_attempts, total_cost, write_outcome
 from diffharmon.results.provenance.inputs import as_columns
 from diffharmon.results.provenance.weights import file_digest
-from diffharmon.runner.interrupts import StopRequest
-from diffharmon.runner.module import Failure, Finished, explain
-from diffharmon.runner.progress import RunProgress
+from diffharmon.run.module import Failure, Finished, explain
+from diffharmon.run.progress import RunProgress
 from diffharmon.types import Composite
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from diffharmon.command.interrupts import Interrupted, handlers
 from diffharmon.errors import DiffharmonError
-from diffharmon.runner.interrupts import Interrupted, handlers
 
 
 @contextmanager

@@ -1,1 +1,0 @@
-"""Running a method over a dataset: one boundary an image, one writer a folder, what a result depends on."""
