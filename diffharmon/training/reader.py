@@ -59,16 +59,17 @@ class ReaderTraining(LightningModule):
         super().__init__()
         self.learning_rate, self.steps = learning_rate, steps
         self.deviation, self.altered = deviation, altered
+        self.pretrained = pretrained
         self.network = ReaderNetwork(size, hidden)
-        if pretrained:
-            adopt_imagenet(self.network)
         self.network.stem.requires_grad_(False)
         self.auc = BinaryAUROC()
         self.gains: list[Float[Tensor, "b 3"]] = []
 
     def setup(self, stage: str) -> None:
-        """Measure mean and spread of the statistics once, before the first step."""
+        """Before the first step take the pretrained weights, and measure mean and spread of the statistics."""
         if stage == "fit" and not self.network.mean.any():
+            if self.pretrained:
+                adopt_imagenet(self.network)
             loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
             measured = torch.cat([batch["measured"] for batch, _ in zip(loader, range(16), strict=False)])
             self.network.mean.copy_(measured.mean(0))

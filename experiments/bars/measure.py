@@ -25,7 +25,7 @@ from diffharmon.errors import InputError
 from diffharmon.results import read_rows
 from diffharmon.run import execute, quiet_libraries
 
-METHODS = ("diffusion", "reinhard", "reinhard_near", "mkl", "histogram", "identity")
+METHODS = ("diffusion", "reinhard", "reinhard_near", "colour_map", "mkl", "histogram", "identity")
 CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
 
 

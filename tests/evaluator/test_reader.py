@@ -1,0 +1,37 @@
+"""The reader of light as an evaluator."""
+
+import math
+
+import pytest
+import torch
+
+from diffharmon.errors import InputError
+from diffharmon.evaluator.reader import Reader
+from diffharmon.protocols import Evaluator
+from diffharmon.types import Description
+
+WORDS = Description("cat", ("dim",), ("bright",))
+
+
+def picture(shift: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """A smooth scene of greys, whose square in the middle is darker by ``shift``."""
+    rows, columns = torch.meshgrid(torch.linspace(0, 6, 160), torch.linspace(0, 6, 160), indexing="ij")
+    scene = 0.55 + 0.12 * torch.stack([rows.sin(), (rows + columns).cos(), columns.sin()])
+    mask = torch.zeros(1, 160, 160)
+    mask[:, 50:110, 50:110] = 1
+    return (scene - shift * mask).clamp(0, 1), mask
+
+
+def test_a_darkened_square_is_less_harmonious_than_an_untouched_one():
+    evaluator = Reader()
+    assert isinstance(evaluator, Evaluator)
+    untouched, darkened = (evaluator.score(*picture(shift), WORDS) for shift in (0.0, 0.4))
+    assert 0 < darkened.value < untouched.value < 1
+    logit = darkened.terms["logit"]
+    assert 1 / (1 + math.exp(-logit)) == pytest.approx(darkened.value, rel=1e-4)
+
+
+def test_a_mask_without_foreground_is_an_error():
+    image, mask = picture(0.1)
+    with pytest.raises(InputError, match="leaves no foreground"):
+        Reader().score(image, torch.zeros_like(mask), WORDS)
