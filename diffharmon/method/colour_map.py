@@ -15,14 +15,15 @@ class ColourMap:
     Args:
         weights: Folder or hub id of the reader's network.
         near: Share of the near background's rule in the reading, see `LightReader`.
-        strength: How far to go: 0 not at all, 1 as read.
+        strength: How far to go: 0 not at all, 1 as read. The default makes fewer composites worse, see
+            experiments/reader.
 
     Raises:
         InputError: for a strength outside [0, 2].
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(self, weights: str = WEIGHTS, near: float = 0.25, strength: float = 1.0) -> None:
+    def __init__(self, weights: str = WEIGHTS, near: float = 0.25, strength: float = 0.75) -> None:
         if not 0 <= strength <= 2:
             raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
         self.reader = LightReader(weights, near)
