@@ -1,8 +1,10 @@
 """Words from the reader of light, offline: a change of light read in numbers and put into weighted words."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,9 +41,9 @@ class Reader:
     def __init__(
         self,
         weights: str = WEIGHTS,
-        near: float = 0.25,
-        strength: float = 0.75,
-        words: int = 4,
+        near: Annotated[float, Ge(0), Le(1)] = 0.25,
+        strength: Annotated[float, Gt(0), Le(2)] = 0.75,
+        words: Annotated[int, Ge(1)] = 4,
         object: str = "object",
     ) -> None:
         if not 0 < strength <= 2:

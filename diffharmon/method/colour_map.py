@@ -1,6 +1,9 @@
 """The reader's change of light applied to the foreground directly, without diffusion."""
 
 import time
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from diffharmon.condition.change import change_image
 from diffharmon.condition.reader.reading import WEIGHTS, LightReader
@@ -23,7 +26,12 @@ class ColourMap:
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(self, weights: str = WEIGHTS, near: float = 0.25, strength: float = 0.75) -> None:
+    def __init__(
+        self,
+        weights: str = WEIGHTS,
+        near: Annotated[float, Ge(0), Le(1)] = 0.25,
+        strength: Annotated[float, Ge(0), Le(2)] = 0.75,
+    ) -> None:
         if not 0 <= strength <= 2:
             raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
         self.reader = LightReader(weights, near)

@@ -62,7 +62,7 @@ class Detail:
         self,
         strength: Annotated[float, Ge(0), Le(2)] = 1.0,
         calibrate: bool = False,
-        read_share: Annotated[float, Ge(0), Le(1)] = 0.5,
+        read_share: Annotated[float, Ge(0), Le(1)] = 0.8,
         locality: Annotated[float, Ge(0), Le(1)] = 0.5,
         radius: Annotated[float, Gt(0), Le(1)] = 0.1,
         epsilon: Annotated[float, Gt(0)] = 0.01,

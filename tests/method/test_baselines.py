@@ -185,7 +185,7 @@ def test_bad_masks_are_refused():
         ColorTransfer().harmonize(composite(torch.ones(1, 128, 128)), ignore)
 
 
-@pytest.mark.parametrize("choice", ["identity", "reinhard", "reinhard_near", "mkl", "histogram"])
+@pytest.mark.parametrize("choice", ["identity", "reinhard", "reinhard_near", "colour_map", "mkl", "histogram"])
 def test_choices_build_and_run(choice):
     with initialize_config_dir(str(CONF), version_base=None):
         method = instantiate(compose(None, [f"+method={choice}"]).method, _convert_="all")
