@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "dataset": {"condition", "errors", "files", "images", "types"},
     "describer": {"clip_model", "condition", "errors", "files", "images", "protocols", "types"},
     "embedding": {"condition", "errors", "protocols", "types"},
-    "evaluator": {"clip_model", "errors", "files", "images", "types"},
+    "evaluator": {"clip_model", "condition", "errors", "files", "images", "types"},
     "files": {"errors"},
     "images": {"errors", "files", "types"},
     "logger": {"columns", "errors", "files", "results", "types"},

@@ -5,7 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.reader.reading import WEIGHTS, LightReader
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader
 from diffharmon.types import Composite, Description, Score
 
 _CLOSEST = 1e-6  # of a probability to 0 or 1

@@ -15,6 +15,7 @@ from diffharmon import images
 from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import DescriberError, InputError
 from diffharmon.method.canvas import Canvas, prepare
+from diffharmon.method.checking import changes, check_description
 from diffharmon.method.cost import Meter
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
@@ -284,24 +285,3 @@ class Diffusion(nn.Module):
     def image_seed(self, name: str) -> int:
         """The seed of an image: independent of rank and order."""
         return int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:4], "big")
-
-
-def changes(description: Description) -> bool:
-    """Check that the two sides differ in words or weights: else there is no condition to replace."""
-    return description.foreground_weighted != description.background_weighted
-
-
-def check_description(description: Description) -> None:
-    """Refuse a description without condition words.
-
-    Raises:
-        InputError: Naming the side without words.
-    """
-    for side, words in (("foreground", description.foreground), ("background", description.background)):
-        if not words:
-            raise InputError(
-                f"the {side} of {description.object!r} has no condition words; expected at least one, such as "
-                "'bright' or 'dim cool'"
-            )
-    if not description.object:
-        raise InputError("the description names no object; expected a word such as 'cat'")

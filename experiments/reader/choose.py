@@ -17,9 +17,9 @@ from torch import Tensor
 
 from diffharmon import metrics
 from diffharmon.condition.change import change_image
+from diffharmon.condition.reader.reading import LightReader, Reading
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
-from diffharmon.reader.reading import LightReader, Reading
 from diffharmon.run import quiet_libraries
 from diffharmon.types import Composite
 
