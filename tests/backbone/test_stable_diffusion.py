@@ -88,7 +88,7 @@ def test_edited_tokens_reach_the_output_with_gradient_and_leave_no_trace(backbon
 
 @pytest.mark.parametrize("size", [0, 4, 60])
 def test_a_size_that_does_not_fit_is_refused_before_weights_load(pipeline_folder, tmp_path, size):
-    for part in ("unet", "vae"):
+    for part in ("unet", "vae", "text_encoder"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "config.json").write_text((pipeline_folder / part / "config.json").read_text())
     with pytest.raises(ConfigError, match="multiple of 8"):

@@ -118,7 +118,7 @@ def test_case_edges_and_losses_equal_golden(golden_folder, published, case, pict
         "sobel": ReferenceEdgeLoss(Sobel(), reference_range="signed"),
         "pidinet": ReferenceEdgeLoss(PiDiNet(published), resampling="bilinear", detach=True, opaque=True),
     }
-    losses = combine(parts, composite, 128).losses
+    losses = combine(parts, composite, (128, 128)).losses
     assert losses["sobel"](decoded).item() == pytest.approx(expected_sobel, abs=1e-6)
     assert losses["pidinet"](decoded).item() == pytest.approx(expected_pidinet, abs=1e-6)
     torch.testing.assert_close(Sobel()(decoded), recorded["first_out_sobel"], atol=1e-6, rtol=0)
