@@ -57,6 +57,8 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         ("dataset", "synthetic"): ["dataset.photos=a"],
         ("describer", "file"): ["describer.path=a.txt"],
         ("describer", "vlm"): ["describer.model=a"],
+        ("evaluator", "reference"): ["evaluator.weights=a.pth"],
+        ("method", "editor"): ["method.edits=a"],
         ("method", "external"): ["method.command=[cp,'{image}','{output}']"],
     }
     chosen = f"[{choice}]" if group in MULTIPLE else choice
