@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("recordings", type=Path, help="folder with module_io.npz, pipeline/ and the case folders")
     parser.add_argument("output", type=Path, help="folder to write to")
     arguments = parser.parse_args()
-    golden = scheduler(arguments.recordings)
+    golden: dict[str, Any] = {**scheduler(arguments.recordings)}
     for case in CASES:
         parts = text(arguments.recordings, case) | unconditional(arguments.recordings, case)
         golden |= {f"{case}_{name}": values for name, values in parts.items()}
-    np.savez_compressed(arguments.output / "golden.npz", allow_pickle=False, **golden)
+    np.savez_compressed(arguments.output / "golden.npz", **golden)
     traces = json.loads((arguments.recordings / "evaluator_trace.json").read_text(encoding="utf-8"))
     lines = ",\n".join(json.dumps(decisions(trace)) for trace in traces)
     (arguments.output / "evaluator_trace.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -64,7 +65,8 @@ def image_size(path: Path) -> tuple[int, int]:
         except UnidentifiedImageError:
             _require_tiff(path)
         with tifffile.TiffFile(path) as file:
-            return file.pages[0].imagewidth, file.pages[0].imagelength
+            page: Any = file.pages[0]  # of a kind that tifffile types without its size
+            return page.imagewidth, page.imagelength
 
 
 @contextmanager
@@ -139,7 +141,7 @@ def _rgb(values: np.ndarray) -> np.ndarray:
 def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
     """Read a TIFF that Pillow has no mode for: colour in floating point."""
     with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+        page: Any = file.pages[0]
         require_size(path, page.imagewidth, page.imagelength, max_megapixels)
         found = page.iccprofile
     profile = bytes(found) if found is not None and bytes(found)[16:20] == b"RGB " else None
@@ -147,7 +149,7 @@ def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
     if values is None or values.dtype not in (np.float32, np.float64, np.uint16, np.uint8):
         raise InputError(f"{path} is a TIFF file of a kind that is not read, expected 8, 16 or 32-bit float samples")
     values = values[..., None] if values.ndim == 2 else _rgb(values)
-    peak = {"f": 1.0}.get(values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else 1.0)
+    peak = {"uint8": 255.0, "uint16": 65535.0}.get(values.dtype.name, 1.0)
     if values.dtype.kind == "f":
         values = _in_range(values.astype(np.float32), 1.0, path)
     return Pixels(values, peak, 8 * min(values.dtype.itemsize, 4), values.shape[2] == 1, profile)

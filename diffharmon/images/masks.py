@@ -208,7 +208,8 @@ def _of_colour(pixels: Pixels, path: Path) -> tuple[np.ndarray, str]:
 
 def _distinct_colours(colour: np.ndarray) -> list[tuple[float, ...]]:
     """Up to three colours of an image."""
-    rest, found = colour.reshape(-1, 3), []
+    rest = colour.reshape(-1, 3)
+    found: list[tuple[float, ...]] = []
     while len(rest) and len(found) < 3:
         found.append(tuple(float(value) for value in rest[0]))
         rest = rest[(rest != rest[0]).any(axis=1)]

@@ -3,6 +3,7 @@
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,7 +63,7 @@ def write_image(
             _write_deep_png(partial, samples, profile)
         else:
             # Run lengths suit the filtered rows of photos: a third of the default's time, files of about the same size.
-            options = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+            options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
             options |= {"icc_profile": profile} if profile else {}
             Image.fromarray(samples).save(partial, format="PNG", **options)
 

@@ -85,6 +85,9 @@ class ReaderNetwork(
         dropout: share of hidden values dropped in training.
     """
 
+    mean: Float[Tensor, " k"]
+    std: Float[Tensor, " k"]
+
     def __init__(self, size: int = 128, hidden: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
         self.size = size
@@ -102,8 +105,8 @@ class ReaderNetwork(
             nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, _OUTPUTS)
         )
         for layer in (self.inject, self.head[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self, image: Float[Tensor, "b 3 s s"], parts: Float[Tensor, "b 5 s s"], measured: Float[Tensor, "b k"]
