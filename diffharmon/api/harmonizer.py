@@ -118,9 +118,8 @@ class Harmonizer:
         recomposer = node.get("recomposer")
         if not isinstance(recomposer, DictConfig) or "strength" not in recomposer:
             raise ConfigError("strength: neither the method nor its recomposer has one; leave it out")
-        changed = OmegaConf.create(OmegaConf.to_container(recomposer, resolve=True))
-        changed["strength"] = strength
-        return {"recomposer": build(changed)}
+        changed = {**OmegaConf.to_container(recomposer, resolve=True), "strength": strength}  # type: ignore[dict-item]
+        return {"recomposer": build(OmegaConf.create(changed))}
 
     def _require(self, part: str, what: str) -> None:
         if part not in self._parts:

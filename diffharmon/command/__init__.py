@@ -24,10 +24,11 @@ def exit_codes(
         interrupted: What to print after Ctrl-C and SIGTERM, which exit with codes 130 and 143.
         explain: Returns a clearer error for some of them.
     """
+    fixable: tuple[type[Exception], ...] = (DiffharmonError, *errors)
     with exit_codes_of_signals(interrupted):
         try:
             yield
-        except (DiffharmonError, *errors) as error:
+        except fixable as error:
             stop(explain(error))
 
 

@@ -27,7 +27,7 @@ def check_capabilities(method: DictConfig) -> None:
     Raises:
         ConfigError: With the part's key and what it needs.
     """
-    backbone = load_target(str(method.backbone._target_), "backbone")
+    backbone: Any = load_target(str(method.backbone._target_), "backbone")
     lacking = {name for name in NEEDS if not getattr(backbone.capabilities, name)}
     for key, part, needs in needed(method):
         for need in sorted(lacking & set(needs)):

@@ -76,7 +76,7 @@ def check_node(node: Any, key: str, expected: tuple[Any, ...]) -> None:
     if not isinstance(node, DictConfig | ListConfig) or node._is_none():
         return
     is_list, annotations = isinstance(node, ListConfig), {}
-    if not is_list and "_target_" in node:
+    if isinstance(node, DictConfig) and "_target_" in node:
         target = load_target(str(node["_target_"]), key)
         check_class(target, key, expected)
         annotations = {name: parameter.annotation for name, parameter in parameters_of(target).items()}

@@ -119,7 +119,7 @@ def children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
     if isinstance(node, ListConfig) and not node._is_none():
         yield from ((f"{key}[{number}]", number) for number in range(len(node)))
     elif isinstance(node, DictConfig) and not node._is_none():
-        yield from ((f"{key}.{name}" if key else str(name), name) for name in node)
+        yield from ((f"{key}.{name}" if key else name, name) for name in map(str, node))
 
 
 def target_of(key: str, node: DictConfig) -> str:

@@ -21,7 +21,11 @@ def weighted_edits(backbone: Backbone, description: Description) -> tuple[TokenE
     """
     spans = backbone.words(description)
     edits: list[TokenEdit | None] = []
-    for side, positions in (("foreground", spans.foreground), ("background", spans.background)):
+    sides: tuple[tuple[Side, Mapping[str, tuple[int, ...]]], ...] = (
+        ("foreground", spans.foreground),
+        ("background", spans.background),
+    )
+    for side, positions in sides:
         if getattr(description, f"{side}_weights"):
             places = tuple(sorted(place for span in positions.values() for place in span))
             edits.append(TokenEdit(places, weighted_vectors(backbone, description, side, positions)))

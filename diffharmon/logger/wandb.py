@@ -107,7 +107,7 @@ class Wandb:
         shown = iter(range(self.max_pictures))
         data = [table_row(self.folder, row, names, groups, next(shown, None) is not None) for row in rows]
         with staged_in(self.folder / "wandb"):
-            self._log({"images": wandb.Table(columns=names, data=data)})
+            self._log({"images": wandb.Table(columns=[*names], data=data)})
         self.has_table = True
         gains = [own["gain"] for row in good if "gain" in (own := self._gained(row))]
         found = {**numbers(means), **({"gain": sum(gains) / len(gains)} if gains else {})}
@@ -160,7 +160,7 @@ def private() -> dict[str, Any]:
     }
 
 
-def local(mode: str) -> dict[str, str]:
+def local(mode: str) -> dict[str, Any]:
     """Return settings that keep an offline run offline.
 
     wandb resolves its server's name also when it never connects to it; an address of this machine needs no resolving.

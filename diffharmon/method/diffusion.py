@@ -131,17 +131,17 @@ class Diffusion(nn.Module):
         policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
-            if move.description is None:
+            description = move.description
+            if description is None:
                 try:
-                    move = replace(move, description=self.redescribe(canvas, attempts, descriptions, meter))
+                    description = self.redescribe(canvas, attempts, descriptions, meter)
                 except (DescriberError, InputError) as error:
                     # The finished attempts count.
                     move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
                     break
-                descriptions.append(move.description)
+                descriptions.append(description)
             start = attempts[move.start].image
-            number = len(attempts) - 1
-            attempts.append(self.attempt(canvas, start, move.description, move.iteration, number, meter))
+            attempts.append(self.attempt(canvas, start, description, move.iteration, len(attempts) - 1, meter))
         return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
 
     def canvas(self, composite: Composite) -> Canvas:

@@ -209,7 +209,7 @@ def fill(
     """Add the entries of one cell; seeds are averaged over the images that all of them finished."""
     common = sorted(set.intersection(*(set(run.rows) for run in runs)))
     for value in values:
-        numbers = [[run.rows[name].get(value.key) for name in common] for run in runs]
+        numbers: list[list[Any]] = [[run.rows[name].get(value.key) for name in common] for run in runs]
         if common and all(is_number(number) for own in numbers for number in own):
             means = tuple(math.fsum(own) / len(own) for own in numbers)
             images = {name: sum(own[i] for own in numbers) / len(runs) for i, name in enumerate(common)}

@@ -26,7 +26,12 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
     remove_former(folder)
     best, suffix = outcome.best, images.SUFFIX_OF_DEPTH[composite.depth]
     alpha = composite.alpha if best.image.shape == composite.image.shape else None
-    form = {"alpha": alpha, "profile": composite.profile, "depth": composite.depth, "grey": composite.grey}
+    form: dict[str, Any] = {
+        "alpha": alpha,
+        "profile": composite.profile,
+        "depth": composite.depth,
+        "grey": composite.grey,
+    }
     result = folder / f"harmonized{suffix}"
     images.write_image(result, best.image, **form)
     try:

@@ -55,7 +55,7 @@ def mean_of(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 def mean_gain(rows: Sequence[Mapping[str, Any]], key: str, baseline_key: str, column: Column) -> float:
     """Mean gain over the untouched composite, positive where the result is better; infinite values are left out."""
     sign = 1.0 if column.higher_is_better else -1.0
-    pairs = [(row.get(key), row.get(baseline_key)) for row in rows]
+    pairs: list[tuple[Any, Any]] = [(row.get(key), row.get(baseline_key)) for row in rows]
     gains = [sign * (after - before) for after, before in pairs if is_finite(after) and is_finite(before)]
     return math.fsum(gains) / len(gains) if gains else math.nan
 

@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchmetrics.classification import BinaryAUROC
@@ -222,7 +223,7 @@ def adopt_imagenet(network: ReaderNetwork) -> None:
         _adopt_block(block, source)
 
 
-def _adopt_block(block: Block, source: nn.Module) -> None:
+def _adopt_block(block: Block, source: Any) -> None:
     if block.expand is not None:
         _fold(source._expand_conv, source._bn0, block.expand)
     _fold(source._depthwise_conv, source._bn1, block.depth)
@@ -230,7 +231,7 @@ def _adopt_block(block: Block, source: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _fold(convolution: nn.Module, normalization: nn.Module, target: nn.Conv2d) -> None:
+def _fold(convolution: Any, normalization: Any, target: Any) -> None:
     gain = normalization.weight / (normalization.running_var + normalization.eps).sqrt()
     target.weight.copy_(convolution.weight * gain[:, None, None, None])
     target.bias.copy_(normalization.bias - normalization.running_mean * gain)

@@ -99,7 +99,7 @@ def view(composite: Composite, side: int) -> tuple[Float[Tensor, "3 s s"], Float
     if len(rows) in (0, mask.size):
         part = "foreground" if not len(rows) else "background"
         raise InputError(f"{composite.name}: the mask leaves no {part} to read the light from")
-    window = (slice(None), slice(None))
+    window: tuple[slice, ...] = (slice(None), slice(None))
     if len(rows) < _SMALL * mask.size:
         half = max(side // 2, round(_WINDOW / 2 * (max(np.ptp(rows), np.ptp(columns)) + 1)))
         window = tuple(
