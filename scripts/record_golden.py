@@ -37,7 +37,7 @@ def main() -> None:
     for case in CASES:
         parts = text(arguments.recordings, case) | unconditional(arguments.recordings, case)
         golden |= {f"{case}_{name}": values for name, values in parts.items()}
-    np.savez_compressed(arguments.output / "golden.npz", **golden)
+    np.savez_compressed(arguments.output / "golden.npz", allow_pickle=False, **golden)
     traces = json.loads((arguments.recordings / "evaluator_trace.json").read_text(encoding="utf-8"))
     lines = ",\n".join(json.dumps(decisions(trace)) for trace in traces)
     (arguments.output / "evaluator_trace.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")

@@ -57,6 +57,8 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         ("dataset", "synthetic"): ["dataset.photos=a"],
         ("describer", "file"): ["describer.path=a.txt"],
         ("describer", "vlm"): ["describer.model=a"],
+        ("evaluator", "reference"): ["evaluator.weights=a.pth"],
+        ("method", "editor"): ["method.edits=a"],
         ("method", "external"): ["method.command=[cp,'{image}','{output}']"],
     }
     chosen = f"[{choice}]" if group in MULTIPLE else choice
@@ -140,7 +142,7 @@ REFUSED = {
 def test_what_does_not_fit_is_refused_with_its_full_key(override, message):
     structure = ["structure=[cross_attention,sobel]"]
     with pytest.raises(ConfigError, match=message):
-        composed(["embedding=[text_refine]", *structure, override])
+        composed(["describer=clip", "embedding=[text_refine]", *structure, override])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_what_does_not_fit_in_an_experiment_file_is_refused(content, message, tm
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{content}\n")
     with pytest.raises(ConfigError, match=message):
-        composed([f"hydra.searchpath=[{tmp_path}]", "experiment=mine"])
+        composed([f"hydra.searchpath=[{tmp_path}]", "describer=clip", "experiment=mine"])
 
 
 def test_every_config_group_is_a_kind():

@@ -49,3 +49,34 @@ def test_a_signal_is_passed_on_to_the_other_processes():
 
 def test_an_interruption_is_no_error_of_an_image():
     assert not issubclass(Interrupted, Exception)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("moment", ["harmonized", "written"])
+def test_a_signal_ends_a_run_after_exactly_the_image_at_hand(tmp_path, monkeypatch, call_command, number, code, moment):
+    from diffharmon.method.color_transfer import ColorTransfer
+    from diffharmon.run.result_writer import ResultWriter
+
+    harmonize, write, harmonized, written = ColorTransfer.harmonize, ResultWriter.write, [], []
+
+    def harmonize_and_signal(self, composite, observe):
+        harmonized.append(composite.name)
+        if moment == "harmonized" and len(harmonized) == 2:
+            send(number)
+        return harmonize(self, composite, observe)
+
+    def signal_and_write(self, prediction, rank):
+        written.append(prediction.composite.name)
+        if moment == "written" and len(written) == 2:
+            send(number)
+        write(self, prediction, rank)
+
+    monkeypatch.setattr(ColorTransfer, "harmonize", harmonize_and_signal)
+    monkeypatch.setattr(ResultWriter, "write", signal_and_write)
+    run = ("dataset=mini", "dataset.limit=5", "method=reinhard", "metrics=[full]", "trainer=cpu")
+    done = call_command(tmp_path / "run", *run)
+    assert done.returncode == code
+    assert written == harmonized
+    assert len(written) == 2 if moment == "harmonized" else len(written) in (2, 3)
+    assert f"{len(written)} of 5 images are done; the same command with hydra.run.dir=" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

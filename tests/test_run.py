@@ -5,12 +5,11 @@ import sys
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from diffharmon import images, results, run
-from diffharmon.errors import InputError
-from diffharmon.logger.csv import Csv
+from diffharmon import images, results
+from diffharmon.config.choices import quoted
 from diffharmon.method.policy import LEFT_ALONE
 from diffharmon.results.provenance.configuration import config_hash
 from diffharmon.results.summary import describe_row
@@ -119,33 +118,6 @@ def test_parts_are_chosen_and_left_out_on_the_command_line(command):
     assert config["embedding"]["unconditional"]["_target_"].endswith("NegativePrompt")
     assert set(config["structure"]) == {"cross_attention", "self_attention"}
     assert len((folder / "results.csv").read_text().splitlines()) == 2
-
-
-class ClosingLogger(Csv):
-    """A CSV file that records how it was closed, and whose disk may be full."""
-
-    def __init__(self, full, **settings):
-        super().__init__(**settings)
-        self.full, self.closed = full, ""
-
-    def close(self, error=""):
-        self.closed = error or "finished"
-        if self.full and error:
-            raise OSError("disk full")
-
-
-def test_every_logger_is_closed_also_when_one_of_them_or_the_run_fails(tmp_path):
-    nodes = OmegaConf.create(
-        {name: {"_target_": f"{__name__}.ClosingLogger", "filename": name, "full": name == "b"} for name in "abc"}
-    )
-    with run.open_loggers(nodes, tmp_path, {}) as loggers:
-        pass
-    assert [logger.closed for logger in loggers] == ["finished"] * 3
-    with pytest.raises(OSError, match="disk full"), run.open_loggers(nodes, tmp_path, {}) as loggers:
-        raise InputError("an image failed")
-    assert [logger.closed for logger in loggers] == ["an image failed", "OSError: disk full", "an image failed"], (
-        "in reverse order"
-    )
 
 
 BAD_FILES = {
@@ -282,3 +254,28 @@ def test_a_composite_left_alone_is_said_to_be():
     row = {"name": "a", "score": 0.7, "seconds": 0.3, "network_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
     assert "left alone as harmonious (evaluator=none" in describe_row(row, ())
     assert "left alone" not in describe_row({**row, "reason": "all 1 iterations done"}, ())
+
+
+ODD_VALUES = {
+    "dataset.image=photo (1).png": "\"dataset.image='photo (1).png'\"",
+    "dataset.image=it's (1).png": "it\\\\'s (1).png",
+    "dataset.image={x": "\"dataset.image='{x'\"",
+    "dataset.image=a,b.png": "\"dataset.image='a,b.png'\"",
+    "(1).png": "expected key=value",
+}
+
+
+@pytest.mark.parametrize("override", ODD_VALUES)
+def test_a_value_that_hydra_cannot_read_is_shown_in_quotes(tmp_path, call_command, override):
+    done = call_command(tmp_path / "run", "dataset=single", override)
+    assert done.returncode == 2
+    assert override in done.stderr
+    assert ODD_VALUES[override] in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["photo (1).png", "it's.png", "it\\'s {1}.png", "a,b $HOME.png", "back\\"])
+def test_the_quoted_form_gives_the_value_back(value):
+    typed = ["sh", "-c", f"printf %s {quoted('dataset.image', value)}"]
+    override = subprocess.run(typed, check=True, capture_output=True, text=True).stdout
+    assert OverridesParser.create().parse_override(override).value() == value

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 
 from diffharmon.config.folders import CONFIG_FOLDER
 from diffharmon.errors import ConfigError
@@ -42,6 +42,7 @@ FORMER_KEYS = {
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
 _CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(sorted(GROUPS))})=")
+_AMBIGUOUS = re.compile(r"\s*Ambiguous value for argument '(.*)'\s*$", re.MULTILINE)
 _PACKAGE = re.compile(r"# @package (\S+)")
 
 
@@ -123,7 +124,15 @@ def refuse_single_choices(choices: Mapping[str, Any]) -> None:
 
 
 def explain(error: Exception) -> Exception:
-    """Turn Hydra's error about a choice that does not exist into one line; any other error stays as it is."""
+    """Turn Hydra's errors about choices and about its grammar into one line; any other error stays as it is."""
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"{error.override.lstrip('+~')}: {expected_quotes(error.override.lstrip('+~'))}")
+    if ambiguous := _AMBIGUOUS.match(str(error)):
+        key, _, value = ambiguous[1].lstrip("+").partition("=")
+        return ConfigError(
+            f"{key}={value}: commas separate the jobs of a sweep; expected {key}=[{value}] for a list, "
+            f"{quoted(key, value)} for one value, or -m for a sweep"
+        )
     if not isinstance(error, MissingConfigException) or "/" not in str(error.missing_cfg_file):
         return error
     group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -131,6 +140,30 @@ def explain(error: Exception) -> Exception:
         return ConfigError(f"{group}={name}: expected a list of parts, here {group}={as_list(group, name)}")
     known = error.options or choices_of(group)
     return ConfigError(f"{group}={name}: there is no such choice{nearest(name, known)}")
+
+
+def expected_quotes(override: str) -> str:
+    """Tell what Hydra's grammar expects in place of an override that it cannot read."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        example = quoted("dataset.image", "photo (1).png")
+        return f"expected key=value; a value with spaces needs quotes inside those of the shell: {example}"
+    try:
+        OverridesParser.create().parse_override(f"{key}='{escaped(value)}'")
+    except HydraException:
+        return "expected a key of letters, digits, dots and underscores in front of ="
+    return f"a value with spaces, brackets or quotes needs quotes inside those of the shell: {quoted(key, value)}"
+
+
+def quoted(key: str, value: str) -> str:
+    """Spell an override as it is typed in a shell, its value as one string in Hydra's grammar."""
+    override = f"{key}='{escaped(value)}'"
+    return '"{}"'.format(re.sub(r'(["$`\\])', r"\\\1", override))
+
+
+def escaped(value: str) -> str:
+    """Escape what would end a string in Hydra's grammar: quotes, and backslashes in front of one."""
+    return re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
 
 
 def choices_of(group: str) -> list[str]:

@@ -4,8 +4,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffharmon.command import run_hydra_job, stop, wants_full_errors
 from diffharmon.command.interrupts import Interrupted, StopRequest
 from diffharmon.errors import ConfigError, DiffharmonError, ResultError
-from diffharmon.report.sweep import add_to_record, one_line, record_status, reported
+from diffharmon.report.sweep import add_to_record, record_status, reported
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
@@ -44,6 +44,7 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="predict returned None.*")  # an image that a signal left undone
 
 
 def execute(config: DictConfig, folder: Path) -> dict[str, float]:
@@ -80,6 +81,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     from diffharmon.config import build
     from diffharmon.results.provenance.configuration import config_hash
     from diffharmon.results.provenance.weights import weights_digest
+    from diffharmon.run.loggers import open_loggers
     from diffharmon.run.resuming import resume, word_digests
 
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -180,10 +182,11 @@ def harmonize_pending(
     method = build(config.method)
     weights["weights"] = weights_digest(record["config"])  # now that models are downloaded
     remark_on_seed(config.seed, method)
-    sampler = Shares(len(images), lambda: bool(stop_request))
+    stopped = partial(bool, stop_request)
+    sampler = Shares(len(images), stopped)
     loader = DataLoader(images, batch_size=1, sampler=sampler, collate_fn=unbatch)
     with progress.drawn():
-        trainer.predict(HarmonizeModule(method, progress.begin), loader, return_predictions=False)
+        trainer.predict(HarmonizeModule(method, progress.begin, stopped), loader, return_predictions=False)
     trainer.strategy.barrier()
     if stop_request.signal is not None and first:
         done = f"{len(results.newest_rows(folder, work.names))} of {len(work.names)} images are done"
@@ -208,26 +211,6 @@ def choices() -> dict[str, Any]:
     """Return what Hydra chose in each configuration group; empty where the run was not started by Hydra."""
     found = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     return {name: choice for name, choice in found.items() if not name.startswith("hydra/")}
-
-
-@contextmanager
-def open_loggers(nodes: Mapping[str, Any], folder: Path, config: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """Build every chosen logger and close all of them at the end, also when one of them fails.
-
-    Args:
-        nodes: The loggers' settings by name.
-        folder: The run's folder.
-        config: The run's resolved configuration, with its group choices and commit.
-    """
-    from diffharmon.config import build
-
-    with ExitStack() as stack:
-        loggers = []
-        for node in nodes.values():
-            logger = build(node, folder=folder, config=config)
-            stack.push(lambda _, error, __, logger=logger: logger.close(one_line(error) if error else ""))
-            loggers.append(logger)
-        yield loggers
 
 
 def build_trainer(config: DictConfig, writer: Any) -> Any:

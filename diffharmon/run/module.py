@@ -185,16 +185,25 @@ class HarmonizeModule(LightningModule):
     Args:
         method: What harmonizes; moved to the device with the module when it is a network.
         bars: Makes the progress bars of an image of that name.
+        stopped: Asked before each image whether to begin no other one.
     """
 
-    def __init__(self, method: Method, bars: Callable[[str], ProgressBars] = lambda name: ProgressBars()) -> None:
+    def __init__(
+        self,
+        method: Method,
+        bars: Callable[[str], ProgressBars] = lambda name: ProgressBars(),
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__()
         self.method = method
         self.bars = bars
+        self.stopped = stopped
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
-    def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure:
-        """Harmonize; the ground truth is taken away first."""
+    def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure | None:
+        """Harmonize; the ground truth is taken away first. None where a stop was requested before this image began."""
+        if self.stopped():
+            return None  # Lightning fetches one image ahead, so the sampler alone would stop one image too late.
         if isinstance(batch, Failure):
             return batch
         start, bars = time.perf_counter(), self.bars(batch.name)

@@ -86,14 +86,16 @@ class ResultWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Finished | Failure,
+        prediction: Finished | Failure | None,
         batch_indices: Sequence[int] | None,
         batch: Composite | Failure,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Begin to write one image, once the one before it is written."""
+        """Begin to write one image, once the one before it is written; one that was not begun has nothing to write."""
         self.wait_for_write()
+        if prediction is None:
+            return
         self.unwritten = self.background.submit(self.write, prediction, trainer.global_rank)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -142,9 +144,9 @@ class ResultWriter(BasePredictionWriter):
         place = self.folder / results.IMAGES / self.folder_of(composite.name)
         try:
             result = write_outcome(place, composite, finished.outcome, {**self.record, "metrics": row})
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's; Pillow also raises OSError, without a number, where it cannot encode an image
             log.debug("%s cannot be written", composite.name, exc_info=True)
             return self.error_row(Failure(composite.name, composite.source, explain(error), "write"))
         return {**row, "result_digest": file_digest(result)}

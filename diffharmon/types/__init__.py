@@ -171,7 +171,7 @@ class Attempt:
     score: Score
     description: Description
     edited: Edited | None = None
-    words: Mapping[str, Float[Tensor, "r r"]] = field(default_factory=dict)
+    words: Mapping[str, Float[Tensor, "rows columns"]] = field(default_factory=dict)
     number: int = field(kw_only=True)
 
 
