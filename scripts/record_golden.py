@@ -1,6 +1,6 @@
-"""Derive the golden numbers under ``tests/parity`` from the full recordings of the public reference code.
+"""Derive the golden numbers under ``tests/reference/golden`` from the full recordings of the public reference code.
 
-    python scripts/record_golden.py ../shared/parity tests/parity
+    python scripts/record_golden.py ../shared/parity tests/reference/golden
 
 Writes ``golden.npz`` (a few coordinates of a few arrays, enough to replay losses, optimizers, scheduler and mask
 reduction without a model) and ``evaluator_trace.json`` (the decisions of the evaluator loop). The same input gives the

@@ -41,7 +41,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
-    """The full recordings of the public code, where they exist; `tests/parity` has a few numbers of them."""
+    """The full recordings of the public code, where they exist; `tests/reference/golden` has a few numbers of them."""
     folder = SHARED / "parity"
     if not folder.is_dir():
         missing = f"the folder with the public code's golden tensors is not at {folder}"

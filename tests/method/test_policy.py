@@ -119,8 +119,9 @@ def test_table(trials, known, policy, move):
     assert decide(trials, WORDS[:known], policy, first) == move
 
 
-# Decisions under scripted scores; `tests/parity/README.md` says where they come from.
-RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "evaluator_trace.json").read_text(encoding="utf-8"))
+# Decisions under scripted scores; `tests/reference/golden/README.md` says where they come from.
+TRACES = Path(__file__).parents[1] / "reference" / "golden" / "evaluator_trace.json"
+RECORDED = json.loads(TRACES.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("trace", RECORDED, ids=[trace["name"] for trace in RECORDED])
