@@ -86,7 +86,8 @@ def test_the_same_command_gives_the_same_bytes(command):
 
 
 def test_the_seed_of_the_command_line_seeds_the_method(command):
-    sampled = ("method.sample_posterior=true", "seed=1")
+    kind = "method._target_=diffharmon.reference.diffusion.ReferenceDiffusion"
+    sampled = (kind, "+method.sample_posterior=true", "seed=1")
     pictures = [
         (command(*sampled, *more, folder=folder)[2] / "images" / "image" / "harmonized.png").read_bytes()
         for folder, more in {"first": (), "again": (), "other": ("seed=2",)}.items()
