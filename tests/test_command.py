@@ -14,7 +14,7 @@ def test_an_error_of_the_users_is_one_line_and_an_exit_code(capsys, error, code)
     with pytest.raises(SystemExit) as stopped, exit_codes(OSError, interrupted="stopped"):
         raise error
     assert stopped.value.code == code
-    assert capsys.readouterr().err == ("stopped\n" if code == 130 else f"error: {error}\n")
+    assert capsys.readouterr().err == ("interrupted; stopped\n" if code == 130 else f"error: {error}\n")
 
 
 def test_a_mistake_of_ours_keeps_its_traceback():

@@ -13,7 +13,8 @@ from diffharmon.config import composed
 from diffharmon.dataset.demo import Demo
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-SHELL = [block.replace("\\\n", " ") for block in re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE)]
+FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+SHELL = [block.replace("\\\n", " ") for language, block in FENCES if not language]
 COMMANDS = [line.split("#")[0].strip() for block in SHELL for line in block.splitlines() if "diffharmon " in line]
 
 
@@ -34,7 +35,7 @@ def files(tmp_path, monkeypatch):
 
 
 def test_the_python_snippet_runs(files):
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (snippet,) = [block for language, block in FENCES if language == "python"]
     exec(compile(snippet, "README.md", "exec"), {})
     assert Image.open("harmonized.png").size == Image.open("composite.png").size
     assert Path("look.cube").read_text().startswith("TITLE")

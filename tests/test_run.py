@@ -66,7 +66,7 @@ def test_one_image_leaves_everything_in_the_run_folder(command, composite):
     harmonized = images.read_image(folder / "images" / "image" / "harmonized.png").image
     assert harmonized.shape == composite.image.shape
     record = json.loads((folder / "images" / "image" / "record.json").read_text())
-    assert record["config"]["backbone"]["steps"] == 3
+    assert record["config"]["sampler"]["steps"] == 3
     assert record["config"]["backbone"]["path"]
     assert record["versions"]["torch"] == torch.__version__
     assert record["seed"] == 0
@@ -209,7 +209,8 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
             images.write_image(photo / kind / f"{name}.png", source)
     (photo / "images" / "b.png").write_text("not an image")
     # Foreground for the method, from 100 of 255, but none for the metrics, from 127.
-    images.write_image(photo / "masks" / "faint.png", 0.45 * composite.mask)
+    soft = torch.linspace(0.41, 0.45, composite.mask.shape[-1])
+    images.write_image(photo / "masks" / "faint.png", soft * composite.mask)
     code, error, folder = command(
         settings=[
             "dataset=folder",

@@ -45,7 +45,7 @@ def basic(tmp_path_factory, run_command):
     return folder, run_command(folder, *SWEEP)
 
 
-BASELINE = ("-m", "metrics=[full]", "trainer=cpu", "logger=csv")
+BASELINE = ("-m", "metrics=[full]", "trainer=cpu", "logger=[csv]")
 
 
 def test_each_of_two_jobs_has_a_run_of_its_own(tmp_path, call_command, jobs_of):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -173,10 +172,19 @@ def _placed(
     picture: Float[Tensor, "c v u"], size: tuple[int, ...], position: tuple[int, int]
 ) -> Float[Tensor, "c h w"]:
     """Put a picture on an empty canvas."""
-    left, top = position
-    height, width = picture.shape[-2:]
-    # Negative padding cuts off.
-    return functional.pad(picture, (left, size[1] - left - width, top, size[0] - top - height))
+    canvas = picture.new_zeros(len(picture), *size)
+    inside, cut = zip(
+        *(_overlap(*ends) for ends in zip(position[::-1], picture.shape[-2:], size, strict=True)), strict=True
+    )
+    canvas[:, inside[0], inside[1]] = picture[:, cut[0], cut[1]]
+    return canvas
+
+
+def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
+    """Return where a piece lies on an axis of ``size``, and which part of the piece that is."""
+    first, last = max(start, 0), max(min(start + length, size), max(start, 0))
+    first = min(first, last)
+    return slice(first, last), slice(first - start, last - start)
 
 
 def _spelled(value: Any) -> str:

@@ -112,10 +112,11 @@ def _plain(picture: Image.Image) -> Image.Image:
 
 
 def _from_array(array: np.ndarray, kind: str, what: str) -> Loaded:
+    given = array.shape
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or min(array.shape[:2]) < images.SMALLEST_SIDE:
-        raise InputError(f"{what}: {EXPECTED}, got shape {array.shape}")
+        raise InputError(f"{what}: {EXPECTED}, got shape {given}")
     if np.issubdtype(array.dtype, np.unsignedinteger):
         peak, depth = float(np.iinfo(array.dtype).max), 8 * array.dtype.itemsize
     elif np.issubdtype(array.dtype, np.floating):

@@ -67,9 +67,12 @@ def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
     logging.raiseExceptions = False  # a full disk must not print a traceback for each line that cannot be logged
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
     known = (HydraException, OmegaConfBaseException, OSError)
-    with exit_codes(*known, interrupted=interrupted, explain=explain), handlers():
-        sys.argv[1:] = prepare_overrides(sys.argv[1:])
-        job()
+    try:
+        with exit_codes(*known, interrupted=interrupted, explain=explain), handlers():
+            sys.argv[1:] = prepare_overrides(sys.argv[1:])
+            job()
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
 def wants_full_errors() -> bool:

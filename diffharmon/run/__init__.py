@@ -97,7 +97,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is reported before a model loads.
     digest = config_hash(resolved)
-    ran, chosen = versions(), choices()
+    ran, chosen = versions(), choices(config)
     record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
     logged = {**resolved, "choices": chosen, "commit": ran.get("commit", "")}
     with open_loggers(config.logger if first else {}, folder, logged) as loggers:
@@ -207,10 +207,19 @@ def remark_on_seed(seed: int, method: Any) -> None:
         log.warning("seed=%d changes nothing: no part of this configuration draws random numbers", seed)
 
 
-def choices() -> dict[str, Any]:
-    """Return what Hydra chose in each configuration group; empty where the run was not started by Hydra."""
-    found = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
-    return {name: choice for name, choice in found.items() if not name.startswith("hydra/")}
+def choices(config: DictConfig) -> dict[str, Any]:
+    """Return what was chosen in each configuration group; empty where the run was not started by Hydra.
+
+    Hydra keeps no record of lists of parts: they are read off the overrides, or else are the names of their slots.
+    """
+    from diffharmon.config.choices import MULTIPLE
+
+    if not HydraConfig.initialized():
+        return {}
+    hydra_config = HydraConfig.get()
+    found = {name: choice for name, choice in hydra_config.runtime.choices.items() if not name.startswith("hydra/")}
+    given = dict(override.lstrip("+").split("=", 1) for override in hydra_config.overrides.task if "=" in override)
+    return found | {group: given.get(group, f"[{','.join(map(str, config[group]))}]") for group in MULTIPLE}
 
 
 def build_trainer(config: DictConfig, writer: Any) -> Any:

@@ -25,7 +25,7 @@ def test_the_hash_does_not_depend_on_where_the_package_lies(monkeypatch, tmp_pat
 
 def test_what_differs_is_named_by_its_full_key():
     other = {**CONFIG, "backbone": {"steps": 4, "path": "x"}, "name": "b", "guidance": 2}
-    assert differences(CONFIG, other) == ["sampler.steps: 3 -> 4", "guidance: absent -> 2"]
+    assert differences(CONFIG, other) == ["backbone.steps: 3 -> 4", "guidance: absent -> 2"]
     assert differences(CONFIG, CONFIG) == []
 
 

@@ -22,4 +22,10 @@ def test_a_long_name_is_broken_into_lines_and_not_cut():
 
 
 def test_points_at_the_same_place_are_drawn_side_by_side():
-    assert apart([(64, 100.0), (64, 104.0), (500, 100.0), (500, 100.0), (64, 180.0)], 536) == [64, 83, 500, 481, 64]
+    assert apart([(64.0, 100.0), (64.0, 104.0), (500.0, 100.0), (500.0, 100.0), (64.0, 180.0)], 536) == [
+        64,
+        83,
+        500,
+        481,
+        64,
+    ]
