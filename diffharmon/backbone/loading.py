@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from huggingface_hub.constants import HF_HOME
+from safetensors import SafetensorError
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
@@ -58,7 +59,7 @@ def load_parts(
         text = CLIPTextModel.from_pretrained(path, subfolder="text_encoder", dtype=torch.float32, **diffusion_weights)
         tokenizer = CLIPTokenizer.from_pretrained(path, subfolder="tokenizer", **hub)
         noise_schedule = dict(DDIMScheduler.load_config(path, subfolder="scheduler", **hub))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(missing_message(path, revision, error)) from error
     settings = ddim_settings(path, noise_schedule)
     settings.setdefault("num_train_timesteps", 1000)
