@@ -5,7 +5,7 @@ import torch
 
 from diffharmon import images
 from diffharmon.config import build, composed
-from diffharmon.metrics.pixels import fpsnr
+from diffharmon.metrics.pixels import fpsnr, psnr
 from diffharmon.types import ignore
 
 
@@ -38,4 +38,4 @@ def test_the_autoencoder_gives_the_demo_back():
     photo = images.resize(build(config.dataset)[0].image, (backbone.size, backbone.size))
     with torch.no_grad():
         again = backbone.decode(backbone.encode(photo[None]))[0].clamp(0, 1)
-    assert metrics.psnr(again, photo) > 20
+    assert psnr(again, photo) > 20
