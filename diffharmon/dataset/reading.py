@@ -89,11 +89,7 @@ def read_composite(
     check_mask(foreground.values, picture.image, str(mask))
     truth = read_image(real, limit).image if real is not None else None
     if truth is not None and truth.shape != picture.image.shape:
-        given, expected = truth.shape[-2:], picture.image.shape[-2:]
-        raise InputError(
-            f"real photo {real} is {given[1]} x {given[0]} pixels, expected {expected[1]} x {expected[0]} "
-            f"(width x height) as {image}"
-        )
+        raise InputError(other_size(real, truth.shape[-2:], image, picture.image.shape[-2:]))
     composite = Composite(
         name,
         source,
@@ -111,6 +107,14 @@ def read_composite(
     resized = _squared(composite, size, filter)
     check_mask(resized.mask, resized.image, f"{mask} at {size} x {size}")
     return resized
+
+
+def other_size(real: Path | None, given: Sequence[int], image: Path, expected: Sequence[int]) -> str:
+    """Return the message for a real photo of another size (height, width) than its composite."""
+    return (
+        f"real photo {real} is {given[1]} x {given[0]} pixels, expected {expected[1]} x {expected[0]} "
+        f"(width x height) as {image}"
+    )
 
 
 def _squared(composite: Composite, side: int, filter: Filter) -> Composite:

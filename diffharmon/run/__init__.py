@@ -189,9 +189,16 @@ def harmonize_pending(
         trainer.predict(HarmonizeModule(method, progress.begin, stopped), loader, return_predictions=False)
     trainer.strategy.barrier()
     if stop_request.signal is not None and first:
-        done = f"{len(results.newest_rows(folder, work.names))} of {len(work.names)} images are done"
-        raise Interrupted(stop_request.signal, resume_line(stop_request.signal, done, folder))
+        raise interrupted(stop_request.signal, folder, work.names)
     return progress.shown
+
+
+def interrupted(number: int, folder: Path, names: Sequence[str]) -> Interrupted:
+    """Return what ends a run that a signal stopped: how many images are done and how to go on."""
+    from diffharmon import results
+
+    done = f"{len(results.newest_rows(folder, names))} of {len(names)} images are done"
+    return Interrupted(number, resume_line(number, done, folder))
 
 
 def resume_line(number: int, done: str, folder: Path) -> str:
