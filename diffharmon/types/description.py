@@ -16,7 +16,7 @@ class Description:
         object: Name of the foreground object, such as ``"cat"``.
         foreground: Words for the light the foreground was taken in.
         background: Words for the light of the scene around it.
-        describer: Which describer spoke, for the record.
+        describer: Name of the describer that made it, for the record.
         user_provided: Whether a user gave the words, which are then followed whatever the composite's score.
         foreground_weights: How much each foreground word counts, 1 fully; empty where all do.
         background_weights: The same of the background's words.
