@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffharmon.columns import Column
 from diffharmon.errors import ConfigError
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH = 3.4  # inches: one column of a two-column page
 # Fonts are embedded as TrueType, which submission systems ask for; texts of an SVG stay texts.
-STYLE = {
+# Any for the keys: matplotlib 3.11 types them as a literal of every setting, 3.10 as str.
+STYLE: dict[Any, Any] = {
     "font.size": 7,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
