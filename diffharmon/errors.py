@@ -23,3 +23,11 @@ class DescriberError(DiffharmonError, RuntimeError):
 
 class ResultError(DiffharmonError, RuntimeError):
     """A result that breaks a promise, such as an unchanged background."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error's message; the operating system's errors with their file in plain words."""
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, DiffharmonError):
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    # Hydra leaves the message of some errors to their cause.
+    return str(error) or str(error.__cause__ or type(error).__name__)

@@ -51,16 +51,11 @@ def loading(what: str, given: str, help: str) -> Iterator[None]:
     Raises:
         ModelError: Anything inside the ``with`` failed.
     """
-    from huggingface_hub.errors import HFValidationError
-    from safetensors import SafetensorError
-
-    # What loading raises for missing, unreachable, damaged or unfitting files.
-    faults = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError, HFValidationError)
     try:
         yield
-    except faults as error:
-        if isinstance(error, ModelError):
-            raise
+    except ModelError:
+        raise
+    except Exception as error:  # what loading raises for missing, unreachable or damaged files is not one kind
         kind = "local folder" if Path(given).is_dir() else "local folder (there is none) and as a hub id"
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines)[:300] or type(error).__name__

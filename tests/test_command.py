@@ -11,15 +11,29 @@ from diffharmon.files import copy_file, loading, write_text
 
 @pytest.mark.parametrize(("error", "code"), [(ConfigError("bad"), 2), (OSError("disk"), 2), (KeyboardInterrupt(), 130)])
 def test_an_error_of_the_users_is_one_line_and_an_exit_code(capsys, error, code):
-    with pytest.raises(SystemExit) as stopped, exit_codes(OSError, interrupted="stopped"):
+    with pytest.raises(SystemExit) as stopped, exit_codes("stopped"):
         raise error
     assert stopped.value.code == code
     assert capsys.readouterr().err == ("interrupted; stopped\n" if code == 130 else f"error: {error}\n")
 
 
-def test_a_mistake_of_ours_keeps_its_traceback():
-    with pytest.raises(OSError, match="disk"), exit_codes():
-        raise OSError("disk")
+@pytest.mark.parametrize("error", [TypeError("odd\nlines"), StopIteration("odd lines"), ZeroDivisionError("odd lines")])
+def test_a_defect_is_one_line_and_its_traceback_is_shown_on_demand(capsys, monkeypatch, error):
+    with pytest.raises(SystemExit) as stopped, exit_codes():
+        raise error
+    assert stopped.value.code == 1
+    line = f"error: unexpected {type(error).__name__}: odd lines (a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(type(error)), exit_codes():
+        raise error
+
+
+def test_too_little_memory_is_no_defect(capsys):
+    with pytest.raises(SystemExit) as stopped, exit_codes():
+        raise MemoryError("cannot allocate 3 GiB")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: cannot allocate 3 GiB\n"
 
 
 def test_a_file_appears_complete_or_not_at_all(tmp_path):

@@ -77,7 +77,7 @@ REFUSED = {
     "structure.sobel.detector.epsilo=1": r"structure\.sobel\.detector\.epsilo: .*epsilon\?",
     "metrics.full.sise=256": r"metrics\.full\.sise: .*size\?",
     "trainer.precison=16": r"trainer\.precison: .*precision\?",
-    "judge.enough=0.5": r"judge: unknown key; evaluator\.recommended is meant",
+    "judge.enough=0.5": r"judge\.enough: unknown key; evaluator\.recommended\.skip_above is meant",
     "prior.guidance=2": r"prior: unknown key; backbone\.recommended is meant",
     "threads=2": r"threads: unknown key; trainer\.threads is meant",
     # settings of parts that are not chosen
@@ -112,6 +112,12 @@ REFUSED = {
     "sampler.steps=0": r"sampler\.steps: .*at least 1",
     "backbone.steps=4": r"backbone\.steps: unknown key; sampler\.steps is meant",
     "trainer.threads=0": r"trainer\.threads: .*at least 1",
+    # beyond what any machine can do, or a number can hold
+    "trainer.threads=1000000": r"trainer\.threads: .*at most 1024",
+    "backbone.size=8192000": r"backbone\.size: .*at most 4096",
+    "sampler.steps=2000000000": r"sampler\.steps: .*at most 1000",
+    "method.guidance=inf": r"method\.guidance: .*at most 1000",
+    "seed=99999999999999999999": r"seed: expected a whole number of at most 64 bits",
     # lists
     "embedding.text.places=down": r"embedding\.text\.places: expected a list of text or null, got 'down'",
     "embedding.text.places=[down,[up]]": r"embedding\.text\.places\[1\]: expected text",
@@ -258,7 +264,7 @@ def test_the_prompts_are_refined_before_the_unconditional_embedding_in_whatever_
         ("structure.sobel.weight=2", r"structure\.sobel: settings of a part that is not chosen"),
         ("structure.sobel=sobel", r"structure=\[\.\.\.,sobel\]"),
         ("structure.anchor=anchor", r"structure\.anchor: unknown key; sampler\.direct_inversion is meant"),
-        ("structure.anchor.carry=0.5", r"sampler\.direct_inversion is meant"),
+        ("structure.anchor.carry=0.5", r"sampler\.target_correction is meant"),
         ("structure=anchor", r"structure=\[cross_attention,self_attention\]"),
         ("backbone.steps=4", r"backbone\.steps: unknown key; sampler\.steps is meant"),
         ("backbone.inversion=level", r"sampler\.inversion is meant"),
@@ -266,6 +272,15 @@ def test_the_prompts_are_refined_before_the_unconditional_embedding_in_whatever_
         ("logger=csv", r"logger=\[csv\]"),
         ("logger=wandb_csv", r"logger=\[wandb,csv\]"),
         ("logger=many", r"logger=\[wandb,tensorboard,csv\]"),
+        ("evaluator=clip_score", r"evaluator=clip_score: there is no such choice; clip is meant"),
+        ("clip_score=none", r"clip_score: unknown key; metrics=\[\.\.\.,clip\] is meant"),
+        (
+            "prior.anchor_carry=1",
+            r"prior\.anchor_carry: unknown key; backbone\.recommended\.target_correction is meant",
+        ),
+        ("embedding=[null]", r"embedding=\[None\]: expected names, such as"),
+        ("=3", r"=3: expected key=value, the key is missing"),
+        ("~dataset", r"dataset: expected one of demo, .*got nothing"),
         ("backbone=tinny", r"backbone=tinny: there is no such choice; did you mean tiny\?"),
     ],
 )

@@ -18,6 +18,27 @@ OTHER_FAMILIES = {
     "LCM": "a latent consistency model, distilled for a few steps of its own scheduler",
     "TCD": "a trajectory consistency model, distilled for a few steps of its own scheduler",
 }
+# Settings that place noise levels and predictions; DDIM's own.
+NOISE_LEVELS = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "set_alpha_to_one"),
+    *("steps_offset", "prediction_type", "timestep_spacing", "rescale_betas_zero_snr"),
+)
+# Settings of how other schedulers walk over the same noise levels: dropped, since DDIM walks over them in its own way.
+WALKS = (
+    *("algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector", "euler_at_final"),
+    *("dynamic_thresholding_ratio", "final_sigmas_type", "flow_shift", "interpolation_type", "lambda_min_clipped"),
+    *("lower_order_final", "original_inference_steps", "predict_x0", "predictor_order", "rho", "s_noise"),
+    *("sample_max_value", "shift_terminal", "sigma_max", "sigma_min", "skip_prk_steps", "solver_order", "solver_p"),
+    *("solver_type", "tau_func", "tensor_format", "thresholding", "time_shift_type", "timestep_scaling"),
+    *("use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas", "use_karras_sigmas", "use_lu_lambdas"),
+    "variance_type",
+)
+# Settings that have to have this value, and what another one means.
+EXPECTED = {
+    "use_flow_sigmas": (False, "a flow-matching model"),
+    "timestep_type": ("discrete", "a model with continuous noise levels"),
+    "predict_epsilon": (True, "a model that predicts the image"),
+}
 # What UNets of another number of input channels are, with the usual 4 latent channels.
 INPUT_CHANNELS = {
     5: "a depth-conditioned model",
@@ -30,17 +51,19 @@ INPUT_CHANNELS = {
 def ddim_settings(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a DDIM scheduler with the noise levels of any scheduler's configuration.
 
-    What only the named scheduler knows is dropped. ``linspace`` spacing, the default of Euler's, has no inverse in
-    diffusers and says nothing about the model, so ``leading`` takes its place.
+    How another scheduler walks over the noise levels is dropped. ``linspace`` spacing, the default of Euler's, has no
+    inverse in diffusers and does not describe the model, so ``leading`` takes its place.
 
     Raises:
-        ModelError: The model is of another family, or its noise levels or prediction are not DDIM's.
+        ModelError: The model is of another family, its noise levels or prediction are not DDIM's, or a setting is
+            unknown, which could change either.
     """
     name = str(config.get("_class_name", "a scheduler"))
     for family, meaning in OTHER_FAMILIES.items():
         if name.startswith(family):
             raise ModelError(f"{path}: {name} belongs to {meaning}; expected a Stable Diffusion 1.x or 2.x model")
-    settings = {key: value for key, value in config.items() if key not in ("sigma_data", "sigma_min", "sigma_max")}
+    check_settings(path, name, config)
+    settings = {key: value for key, value in config.items() if key in NOISE_LEVELS}
     schedule = settings.get("beta_schedule", "linear")
     if settings.get("trained_betas") is None and schedule not in BETA_SCHEDULES:
         raise ModelError(f"{path}: beta_schedule={schedule!r} of {name}; expected one of {', '.join(BETA_SCHEDULES)}")
@@ -53,12 +76,62 @@ def ddim_settings(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
             "from the noise, and every result would be not finite; expected prediction_type=v_prediction, or a "
             "scheduler_config.json without rescale_betas_zero_snr"
         )
+    check_numbers(path, settings)
     spacing = settings.get("timestep_spacing", "leading")
     if spacing not in SPACINGS:
         log.info("%s: timestep_spacing=%s of %s is replaced by leading, which DDIM can invert", path, spacing, name)
         settings["timestep_spacing"] = "leading"
     # Latent diffusion never clips the predicted image; DDIM would by default where the config does not say.
     return {**settings, "clip_sample": False, "thresholding": False}
+
+
+def check_settings(path: str, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a scheduler's settings that no DDIM model has.
+
+    Raises:
+        ModelError: Naming the setting.
+    """
+    for key, (expected, meaning) in EXPECTED.items():
+        if config.get(key, expected) != expected:
+            raise ModelError(f"{path}: {key}={config[key]} of {name} belongs to {meaning}; expected {key}={expected}")
+    known = (*NOISE_LEVELS, *WALKS, *EXPECTED)
+    unknown = sorted(key for key in config if key not in known and key[0] != "_" and config[key] not in (None, False))
+    if unknown:
+        raise ModelError(
+            f"{path}: {name} has settings that DDIM does not know, which may change its noise levels: "
+            f"{', '.join(f'{key}={config[key]}' for key in unknown)[:300]}; expected those of a Stable Diffusion model"
+        )
+
+
+def check_numbers(path: str, settings: Mapping[str, Any]) -> None:
+    """Refuse noise levels that cannot be computed from a scheduler's settings.
+
+    Raises:
+        ModelError: Naming the setting and what is expected.
+    """
+    steps, offset = settings.get("num_train_timesteps", 1000), settings.get("steps_offset", 0)
+    betas = settings.get("trained_betas")
+    ends = settings.get("beta_start", 0.0001), settings.get("beta_end", 0.02)
+    if not is_whole(steps) or not 1 <= steps <= 100_000:
+        raise ModelError(f"{path}: num_train_timesteps={steps!r}; expected a whole number from 1 to 100000")
+    if not is_whole(offset) or not 0 <= offset < steps:
+        raise ModelError(f"{path}: steps_offset={offset!r}; expected a whole number from 0 to {steps - 1}")
+    if betas is None:
+        if not all(is_share(end) for end in ends) or ends[0] > ends[1]:
+            raise ModelError(f"{path}: beta_start={ends[0]!r}, beta_end={ends[1]!r}; expected 0 < start <= end < 1")
+    elif not isinstance(betas, list) or len(betas) != steps or not all(is_share(beta) for beta in betas):
+        count = f"{len(betas)} values" if isinstance(betas, list) else repr(betas)[:60]
+        raise ModelError(f"{path}: trained_betas holds {count}; expected {steps} numbers between 0 and 1")
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value of a JSON file is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_share(value: Any) -> bool:
+    """Return whether a value of a JSON file is a number between 0 and 1, both excluded."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1
 
 
 def check_noise_levels(path: str, alphas: Any, prediction: str) -> None:

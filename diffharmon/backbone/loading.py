@@ -1,19 +1,15 @@
 """Loading the parts of a Stable Diffusion folder or hub repository, with one clear message when that fails."""
 
-import os
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from huggingface_hub.constants import HF_HOME
-from safetensors import SafetensorError
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
-from diffharmon.results.provenance.weights import file_digest
 
 HELP = """To get it: set `backbone.path` to a folder in diffusers' Stable Diffusion layout (unet/, vae/, text_encoder/,
 tokenizer/, scheduler/ with safetensors), or download it once while online (HF_HUB_OFFLINE unset): `hf download {path}`.
@@ -29,7 +25,6 @@ def resolution_of(path: str, revision: str | None) -> tuple[int, int]:
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
     """
-    path = diffusers_folder(path)
     hub: dict[str, Any] = {} if Path(path).is_dir() else {"revision": revision}
     try:
         vae, unet = (kind.load_config(path, subfolder=part, **hub) for kind, part in SETTINGS)
@@ -37,7 +32,9 @@ def resolution_of(path: str, revision: str | None) -> tuple[int, int]:
         check_parts(path, unet, vae, text)
         cell = 2 ** (len(vae["block_out_channels"]) - 1)
         return cell, cell * 2 ** (len(unet["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # damaged configurations raise anything
         raise ModelError(missing_message(path, revision, error)) from error
 
 
@@ -49,8 +46,8 @@ def load_parts(
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
     """
-    path = diffusers_folder(path)
     hub: dict[str, Any] = {} if Path(path).is_dir() else {"revision": revision}
+    settings = noise_schedule_of(path, revision, hub)
     weights = {**hub, "use_safetensors": True}
     diffusion_weights = {**weights, "variant": variant}
     try:
@@ -58,50 +55,26 @@ def load_parts(
         vae = AutoencoderKL.from_pretrained(path, subfolder="vae", torch_dtype=torch.float32, **diffusion_weights)
         text = CLIPTextModel.from_pretrained(path, subfolder="text_encoder", dtype=torch.float32, **diffusion_weights)
         tokenizer = CLIPTokenizer.from_pretrained(path, subfolder="tokenizer", **hub)
-        noise_schedule = dict(DDIMScheduler.load_config(path, subfolder="scheduler", **hub))
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # what loading raises for missing, damaged or unfitting files is not one kind
         raise ModelError(missing_message(path, revision, error)) from error
-    settings = ddim_settings(path, noise_schedule)
-    settings.setdefault("num_train_timesteps", 1000)
-    settings.setdefault("prediction_type", "epsilon")
-    check_noise_levels(path, DDIMScheduler.from_config(settings).alphas_cumprod, settings["prediction_type"])
     return unet, vae, text, tokenizer, settings
 
 
-def diffusers_folder(path: str) -> str:
-    """Return the folder of a model in diffusers' layout: of a single ``.safetensors`` file, a converted copy.
-
-    The copy lies in the cache of downloads (``HF_HOME``) under the file's digest, and is made once. The configuration
-    of the model must be in that cache already when the hub cannot be reached.
+def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the scheduler's settings and check them, before any weights.
 
     Raises:
-        ModelError: The file cannot be converted.
+        ModelError: They are missing, or not those of a Stable Diffusion model.
     """
-    file = Path(path).expanduser()
-    if file.suffix.lower() not in (".safetensors", ".ckpt") or not file.is_file():
-        return path
-    if file.suffix.lower() == ".ckpt":
-        raise ModelError(f"{path} is a pickle, which can run code; expected a .safetensors file or diffusers' layout")
-    folder = Path(HF_HOME) / "diffharmon" / file_digest(file)
-    if not (folder / "model_index.json").is_file():
-        try:
-            pipeline = StableDiffusionPipeline.from_single_file(str(file), load_safety_checker=False)
-            with tempfile.TemporaryDirectory(dir=existing(folder.parent)) as partial:
-                pipeline.save_pretrained(Path(partial) / "model")
-                os.replace(Path(partial) / "model", folder)
-        except Exception as error:  # whatever a converter makes of a file that is no model
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ModelError(
-                f"cannot convert the single file {path} to diffusers' layout: {reason}; expected a Stable Diffusion "
-                "1.x or 2.x model, or a folder with unet/, vae/, text_encoder/, tokenizer/, scheduler/"
-            ) from error
-    return str(folder)
-
-
-def existing(folder: Path) -> Path:
-    """Make a folder and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        found = dict(DDIMScheduler.load_config(path, subfolder="scheduler", **hub))
+    except Exception as error:
+        raise ModelError(missing_message(path, revision, error)) from error
+    settings = ddim_settings(path, found)
+    settings.setdefault("num_train_timesteps", 1000)
+    settings.setdefault("prediction_type", "epsilon")
+    check_noise_levels(path, DDIMScheduler.from_config(settings).alphas_cumprod, settings["prediction_type"])
+    return settings
 
 
 def missing_message(path: str, revision: str | None, error: Exception) -> str:

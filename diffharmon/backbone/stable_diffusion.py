@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from diffharmon.attention.control import attention_control
 from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.canvas import fitted
 from diffharmon.backbone.loading import load_parts, resolution_of
+from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError
 from diffharmon.types import AttentionRule, Capabilities, Description, TokenEdit, WordSpans
@@ -27,7 +28,7 @@ class StableDiffusion(nn.Module):
     embeddings lose visibly in half precision and both are small.
 
     Args:
-        path: A folder in diffusers' Stable Diffusion layout, or a hub id.
+        path: A folder in diffusers' Stable Diffusion layout, a hub id, or a single ``.safetensors`` file.
         revision: Commit, branch or tag of the hub repository.
         variant: Weight-file variant such as ``fp16``.
         size: Side in pixels of the square canvas the model works on.
@@ -35,6 +36,7 @@ class StableDiffusion(nn.Module):
             same number of pixels.
         dtype: Precision of the network.
         gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
@@ -49,12 +51,14 @@ class StableDiffusion(nn.Module):
         path: str,
         revision: str | None = None,
         variant: str | None = None,
-        size: Annotated[int, Ge(8)] = 512,
+        size: Annotated[int, Ge(8), Le(4096)] = 512,
         canvas: Literal["square", "fit"] = "square",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,
+        config: str | None = None,
     ) -> None:
         super().__init__()
+        path = diffusers_folder(path, config)
         self.cell, self.resolution_multiple = resolution_of(path, revision)
         if size < self.resolution_multiple or size % self.resolution_multiple:
             raise ConfigError(f"size: expected a multiple of {self.resolution_multiple} for {path}, got {size}")

@@ -8,27 +8,29 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from diffharmon.command.interrupts import Interrupted, handlers
-from diffharmon.errors import DiffharmonError
+from diffharmon.errors import DiffharmonError, describe_error
 
 
 @contextmanager
 def exit_codes(
-    *errors: type[Exception],
     interrupted: str = "interrupted",
     explain: Callable[[Exception], Exception] = lambda error: error,
+    trace: bool | None = None,
 ) -> Iterator[None]:
-    """Turn errors into a line and an exit code.
+    """Turn errors into a line and an exit code; see `stop`.
 
     Args:
-        errors: Further errors that are the user's to fix, besides ``DiffharmonError``.
         interrupted: What to print after Ctrl-C and SIGTERM, which exit with codes 130 and 143.
         explain: Returns a clearer error for some of them.
+        trace: Show the traceback instead; None follows ``HYDRA_FULL_ERROR``.
     """
-    fixable: tuple[type[Exception], ...] = (DiffharmonError, *errors)
+    shown = os.environ.get("HYDRA_FULL_ERROR") == "1" if trace is None else trace
     with exit_codes_of_signals(interrupted):
         try:
             yield
-        except fixable as error:
+        except Exception as error:
+            if shown:
+                raise
             stop(explain(error))
 
 
@@ -53,9 +55,6 @@ def exit_codes_of_signals(interrupted: str) -> Iterator[None]:
 
 def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
     """Run a Hydra job as a command; ``HYDRA_FULL_ERROR=1`` shows the whole traceback instead of one line."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     from diffharmon.config import explain, prepare_overrides
 
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -66,9 +65,8 @@ def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
         return
     logging.raiseExceptions = False  # a full disk must not print a traceback for each line that cannot be logged
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and the line is ours.
-    known = (HydraException, OmegaConfBaseException, OSError)
     try:
-        with exit_codes(*known, interrupted=interrupted, explain=explain), handlers():
+        with exit_codes(interrupted, explain, trace=False), handlers():
             sys.argv[1:] = prepare_overrides(sys.argv[1:])
             job()
     finally:
@@ -76,19 +74,25 @@ def run_hydra_job(job: Callable[[], object], interrupted: str) -> None:
 
 
 def wants_full_errors() -> bool:
-    """Tell whether the user asked for tracebacks; ``run_hydra_job`` notes it before it mutes Hydra."""
+    """Return whether the user asked for tracebacks; ``run_hydra_job`` notes it before it mutes Hydra."""
     return os.environ.get("DIFFHARMON_FULL_ERROR") == "1"
 
 
-def describe_error(error: BaseException) -> str:
-    """Return an error's message; the operating system's errors with their file in plain words."""
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, DiffharmonError):
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    # Hydra leaves the message of some errors to their cause.
-    return str(error) or str(error.__cause__)
-
-
 def stop(error: Exception) -> NoReturn:
-    """Print an error in one line and exit with code 2."""
-    print(f"error: {describe_error(error)}", file=sys.stderr)
-    sys.exit(2)
+    """Print an error in one line and exit: with code 2 where a user can mend it, else with 1 and the way to a trace."""
+    if is_fixable(error):
+        print(f"error: {describe_error(error)}", file=sys.stderr)
+        sys.exit(2)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    print(f"error: unexpected {text} (a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
+    sys.exit(1)
+
+
+def is_fixable(error: Exception) -> bool:
+    """Return whether a user can mend an error: ours, the operating system's, too little memory, a configuration."""
+    if isinstance(error, (DiffharmonError, OSError, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, (HydraException, OmegaConfBaseException))

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 from diffharmon.config.capabilities import check_capabilities
 from diffharmon.config.kinds import load_target
 from diffharmon.config.recommended import KEY as RECOMMENDED
-from diffharmon.errors import ConfigError, DiffharmonError
+from diffharmon.errors import ConfigError, DiffharmonError, describe_error
 
 # Keys that describe a choice and are no constructor arguments.
 NOT_ARGUMENTS = ("_target_", RECOMMENDED)
@@ -46,3 +46,7 @@ def build(node: Any, **values: Any) -> Any:
         raise
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{key}: {describe_error(error)}") from error
+    except Exception as error:  # whatever a constructor makes of a setting that it did not expect
+        raise ConfigError(f"{key}: {type(error).__name__}: {' '.join(str(error).split())}") from error

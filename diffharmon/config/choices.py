@@ -28,6 +28,8 @@ FORMER_CHOICES = {
     "metrics": {"full": "[full,clip]", "ihd256": "[ihd256,clip]"},
     "logger": {"none": "[]", "wandb_csv": "[wandb,csv]", "many": "[wandb,tensorboard,csv]"},
 }
+# Choices of before in groups of one choice, and the same choice now.
+RENAMED_CHOICES = {("evaluator", "clip_score"): "clip"}
 # Keys of before, and where the same is set now.
 FORMER_KEYS = {
     "backbone.steps": "sampler.steps",
@@ -35,10 +37,18 @@ FORMER_KEYS = {
     "structure.anchor": "sampler.direct_inversion",
     "embedding.null": "embedding.unconditional",
     "prior": "backbone.recommended",
+    "prior.anchor_carry": "backbone.recommended.target_correction",
     "judge": "evaluator.recommended",
+    "judge.enough": "evaluator.recommended.skip_above",
     "threads": "trainer.threads",
+    "backbone_steps": "sampler.steps",
     "clip_score": "metrics=[...,clip]",
+    "structure.anchor.carry": "sampler.target_correction",
     "method.policy.enough": "evaluator.recommended.skip_above",
+    "dataset.hardest": "dataset.min_psnr",
+    "dataset.mildest": "dataset.max_psnr",
+    "dataset.smallest": "dataset.min_area",
+    "dataset.largest": "dataset.max_area",
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
 _CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(sorted(GROUPS))})=")
@@ -58,6 +68,9 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
             group of one choice is given something else than a name.
     """
     overrides = [override for override in overrides if override != "experiment=null"]  # Hydra's own default
+    for override in overrides:
+        if override.lstrip("+~").startswith("="):
+            raise ConfigError(f"{override}: expected key=value, the key is missing")
     choosing = [o for o in overrides if _CHOICE.match(o)]
     for override in OverridesParser.create().parse_overrides(choosing):
         group = str(override.key_or_group)
@@ -90,8 +103,10 @@ def check_choice(group: str, choice: Any) -> None:
         choice = [name.strip() for name in choice[1:-1].split(",")]
     if not isinstance(choice, list):
         raise ConfigError(f"{group}={choice}: expected a list of parts, here {group}={as_list(group, choice)}")
+    if not all(isinstance(name, str) for name in choice):
+        raise ConfigError(f"{group}={choice}: expected names, such as {', '.join(choices_of(group))}")
     slots: dict[str, str] = {}
-    for name in map(str, choice):
+    for name in choice:
         slot = package(group, name)
         if slots.setdefault(slot, name) != name:
             raise ConfigError(f"{group}: {slots[slot]} and {name} both are {slot}; expected one of them")
@@ -134,8 +149,11 @@ def explain(error: Exception) -> Exception:
             f"{quoted(key, value)} for one value, or -m for a sweep"
         )
     if not isinstance(error, MissingConfigException) or "/" not in str(error.missing_cfg_file):
-        return error
+        lines = str(error).split("\n")
+        return ConfigError(" ".join(lines)) if isinstance(error, HydraException) and len(lines) > 1 else error
     group, _, name = str(error.missing_cfg_file).rpartition("/")
+    if (group, name) in RENAMED_CHOICES:
+        return ConfigError(f"{group}={name}: there is no such choice; {RENAMED_CHOICES[group, name]} is meant")
     if name in FORMER_CHOICES.get(group, {}):
         return ConfigError(f"{group}={name}: expected a list of parts, here {group}={as_list(group, name)}")
     known = error.options or choices_of(group)

@@ -27,13 +27,13 @@ class BackboneUse:
         threads: CPU threads; None leaves the choice to torch.
     """
 
-    steps: Annotated[int, Ge(1)] = 50
-    guidance: Annotated[float, Ge(0)] = 2.5
-    inversion_guidance: Annotated[float, Ge(0)] = 0.0
+    steps: Annotated[int, Ge(1), Le(1000)] = 50
+    guidance: Annotated[float, Ge(0), Le(1000)] = 2.5
+    inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0
     target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
     attention_divisor: Annotated[int, Ge(1)] = 32
     calibrate: bool = False
-    threads: Annotated[int, Ge(1)] | None = None
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -41,8 +41,9 @@ class Layout:
 
 RUN = Layout({"name": str, "seed": Annotated[int, Ge(0)]}, (*KINDS, "trainer"))
 COUNT = Annotated[int, Ge(1)]
+THREADS = Annotated[int, Ge(1), Le(1024)]
 DESCRIBE = Layout(
-    {"name": str, "seed": Annotated[int, Ge(0)], "workers": COUNT, "descriptions": COUNT, "output": str | None},
+    {"name": str, "seed": Annotated[int, Ge(0)], "workers": THREADS, "descriptions": COUNT, "output": str | None},
     ("dataset", "describer"),
 )
 
@@ -81,13 +82,15 @@ def check_top_level(config: DictConfig, layout: Layout) -> None:
     known = [*layout.settings, *layout.groups]
     for name in map(str, config):
         if name not in known:
-            raise unknown_key(name, known)
+            raise unknown_key(name, known, config._get_node(name))
     for name, kind in layout.settings.items():
         check_setting("", config, name, Parameter(kind, layout.required))
     for group in layout.groups:
         chosen = config.get(group)
-        if (chosen is None and layout.required) or (group not in MULTIPLE and not isinstance(chosen, DictConfig)):
-            got = "nothing" if chosen is None else shown(chosen)
+        single = isinstance(chosen, DictConfig) and "_target_" in chosen
+        if (chosen is None and layout.required) or (group not in MULTIPLE and not single):
+            settings = "settings without a choice" if isinstance(chosen, DictConfig) else shown(chosen)
+            got = "nothing" if chosen is None else settings
             raise ConfigError(f"{group}: expected one of {', '.join(choices_of(group))}, got {got}")
 
 
@@ -197,8 +200,10 @@ def missing_step(node: DictConfig, name: str) -> str:
     return ""
 
 
-def unknown_key(path: str, known: Iterable[str]) -> ConfigError:
-    """Describe an unknown key with the known one that is meant."""
+def unknown_key(path: str, known: Iterable[str], node: Any = None) -> ConfigError:
+    """Describe an unknown key with the known one that is meant; ``node`` is what stands there."""
+    inside = [f"{path}.{name}" for name in node] if isinstance(node, DictConfig) else []
+    path = next((key for key in inside if key in FORMER_KEYS), path)
     former = FORMER_KEYS.get(path)
     meant = f"; {former} is meant" if former else nearest(path.rpartition(".")[2], known)
     return ConfigError(f"{path}: unknown key{meant}")
@@ -228,7 +233,7 @@ def check_part(group: str, name: str, part: Any) -> None:
         return
     key = f"{group}.{name}"
     if key in FORMER_KEYS:
-        raise ConfigError(f"{key}: unknown key; {FORMER_KEYS[key]} is meant")
+        raise unknown_key(key, (), part)
     if part is None:
         raise ConfigError(f"{key}: expected settings, got null; ~{key} leaves the part out")
     if isinstance(part, str):

@@ -90,6 +90,8 @@ def fit_primitive(value: Any, kind: Any) -> Any:
         value = str(value)
     if type(value) is not kind or (kind is float and math.isnan(value)):
         raise Mismatch(describe(kind), value)
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise Mismatch("a whole number of at most 64 bits", value)
     return value
 
 

@@ -62,7 +62,7 @@ class IHarmony4:
         root: str,
         subset: str | Sequence[str] | None = None,
         split: str = "test",
-        size: Annotated[int, Ge(8)] | None = None,
+        size: Annotated[int, Ge(8), Le(16384)] | None = None,
         filter: Filter = "bicubic",
         limit: Annotated[int, Ge(1)] | None = None,
         seed: Annotated[int, Ge(0)] = 0,

@@ -68,7 +68,7 @@ class Synthetic:
         self,
         photos: str,
         masks: str | None = None,
-        count: Annotated[int, Ge(1)] | None = None,
+        count: Annotated[int, Ge(1), Le(1_000_000)] | None = None,
         seed: Annotated[int, Ge(0)] = 0,
         limit: Annotated[int, Ge(1)] | None = None,
         min_area: Annotated[float, Ge(0), Le(1)] = 0.02,

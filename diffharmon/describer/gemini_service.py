@@ -49,7 +49,7 @@ class GeminiService(ABC):
         top_p: Annotated[float, Gt(0), Le(1)] | None = 1.0,
         top_k: Annotated[int, Ge(1)] | None = 64,
         prompt: str | None = None,
-        width: Annotated[int, Ge(1)] = 1024,
+        width: Annotated[int, Ge(1), Le(16384)] = 1024,
         answers: Annotated[int, Ge(1)] = 3,
         attempts: Annotated[int, Ge(1)] = 5,
         first_delay: Annotated[float, Ge(0)] = 1.0,

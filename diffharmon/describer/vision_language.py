@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from PIL import Image
 
 from diffharmon.describer.prompted import PromptedDescriber
@@ -50,7 +50,7 @@ class VisionLanguage:
         seed: Annotated[int, Ge(0)] = 0,
         max_new_tokens: Annotated[int, Ge(1)] = 256,
         prompt: str | None = None,
-        width: Annotated[int, Ge(1)] = 1024,
+        width: Annotated[int, Ge(1), Le(16384)] = 1024,
         answers: Annotated[int, Ge(1)] = 3,
         cache: str | None = None,
         fallback: Describer | None = None,

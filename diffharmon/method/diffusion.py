@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -79,8 +79,8 @@ class Diffusion(nn.Module):
         recomposer: Recomposer,
         evaluator: Evaluator,
         policy: Policy,
-        guidance: Annotated[float, Ge(0)] = 2.5,
-        inversion_guidance: Annotated[float, Ge(0)] = 0.0,
+        guidance: Annotated[float, Ge(0), Le(1000)] = 2.5,
+        inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0,
         descriptions: Annotated[int, Ge(1)] = 1,
         words: Annotated[int, Ge(1)] | None = None,
         seed: Annotated[int, Ge(0)] = 0,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from jaxtyping import Float
 from torch import Tensor
 
@@ -48,7 +48,7 @@ class External:
         self,
         command: Annotated[Sequence[str], MinLen(1)] | None = None,
         model: str | None = None,
-        size: Annotated[int, Ge(0)] = 0,
+        size: Annotated[int, Ge(0), Le(16384)] = 0,
         timeout: Annotated[float, Gt(0)] = 600.0,
         allow_code: bool = False,
     ) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class PixelMetrics:
         ConfigError: ``size`` is smaller than the window of SSIM.
     """
 
-    size: Annotated[int, Ge(11)] | None = None
+    size: Annotated[int, Ge(11), Le(16384)] | None = None
     filter: Filter = "bicubic"
     threshold: Annotated[float, Ge(0), Lt(1)] | None = 127 / 255
     peak_range: PeakRange = "fixed"

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = made.parse_args(arguments)
     if options.gallery < 0:
         made.error(f"--gallery: expected 0 or more, got {options.gallery}")
-    with exit_codes(OSError):
+    with exit_codes():
         for path in write_report(options):
             print(path)
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffharmon.command import run_hydra_job, stop, wants_full_errors
 from diffharmon.command.interrupts import Interrupted, StopRequest
-from diffharmon.errors import ConfigError, DiffharmonError, ResultError
+from diffharmon.errors import ResultError
 from diffharmon.report.sweep import add_to_record, record_status, reported
 from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
@@ -82,6 +82,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     from diffharmon.results.provenance.configuration import config_hash
     from diffharmon.results.provenance.weights import weights_digest
     from diffharmon.run.loggers import open_loggers
+    from diffharmon.run.module import require_readable
     from diffharmon.run.resuming import resume, word_digests
 
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -95,7 +96,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
             log.info("%s", resumed)
         results.drop_rows(folder, {names[index] for index in pending})
     if len(dataset) == 1 and pending:
-        dataset[0]  # One image: what is wrong with it is reported before a model loads.
+        require_readable(dataset)
     digest = config_hash(resolved)
     ran, chosen = versions(), choices(config)
     record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
@@ -235,16 +236,9 @@ def build_trainer(config: DictConfig, writer: Any) -> Any:
     Raises:
         ConfigError: The machine has no such accelerator, device or strategy.
     """
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
     from diffharmon.config import build
 
-    try:
-        return build(config.trainer, callbacks=[writer], use_distributed_sampler=False)
-    except ConfigError:
-        raise
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise ConfigError(f"trainer: {error}") from error
+    return build(config.trainer, callbacks=[writer], use_distributed_sampler=False)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://diffharmon.conf", config_name="config")
@@ -261,7 +255,7 @@ def job(config: DictConfig) -> float | None:
         config = prepare(config, HydraConfig.get().runtime.choices)
         quiet_libraries()
         means = execute(config, folder)
-    except (DiffharmonError, OSError) as error:
+    except Exception as error:
         # Hydra would put a line of its own before ours. In a sweep it has to see the error, to count the job as failed.
         if HydraConfig.get().mode == RunMode.MULTIRUN or wants_full_errors():
             raise

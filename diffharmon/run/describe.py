@@ -20,9 +20,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from diffharmon.command import run_hydra_job
-from diffharmon.errors import DescriberError, DiffharmonError
+from diffharmon.errors import DescriberError
 from diffharmon.files import write_text
 from diffharmon.protocols import Dataset, Describer
+from diffharmon.report.sweep import one_line
 from diffharmon.types import Attempt, Composite, Description, Score
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ def describe_image(dataset: Dataset, describer: Describer, index: int, count: in
             if description in descriptions:
                 break
             descriptions.append(description)
-    except DiffharmonError as error:
-        return Described(dataset.name(index), tuple(descriptions), " ".join(str(error).split()))
+    except Exception as error:  # whatever one image raises is its own
+        return Described(dataset.name(index), tuple(descriptions), one_line(error))
     return Described(dataset.name(index), tuple(descriptions))
 
 

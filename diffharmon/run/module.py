@@ -14,14 +14,14 @@ from typing import Annotated, Any
 
 import torch
 import torch.distributed as processes
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from lightning import LightningModule
 from lightning.pytorch import Trainer
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from diffharmon import images
-from diffharmon.errors import DiffharmonError
+from diffharmon.errors import DiffharmonError, InputError
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
@@ -29,6 +29,8 @@ from diffharmon.run.progress import ProgressBars
 from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
 
 log = logging.getLogger(__name__)
+
+MAX_THREADS = 1024  # far above any machine's cores; OpenMP ends the process where it cannot start them all
 
 
 class PredictTrainer(Trainer):
@@ -39,7 +41,7 @@ class PredictTrainer(Trainer):
         arguments: As for ``lightning.Trainer``.
     """
 
-    def __init__(self, *, threads: Annotated[int, Ge(1)] | None = None, **arguments: Any) -> None:
+    def __init__(self, *, threads: Annotated[int, Ge(1), Le(MAX_THREADS)] | None = None, **arguments: Any) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         super().__init__(**arguments)
@@ -174,6 +176,18 @@ class Stages(Watcher):
         self.current = outer
 
 
+def require_readable(dataset: Dataset) -> None:
+    """Read the only image of a run: what is wrong with it is reported before a model loads.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        dataset[0]
+    except Exception as error:
+        raise InputError(explain(error)) from error
+
+
 def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
     """Collate a batch of one: every image is optimized on its own."""
     return batch[0]
@@ -224,8 +238,7 @@ class HarmonizeModule(LightningModule):
 def explain(error: Exception) -> str:
     """Say in one line what went wrong with an image, and what helps where memory ran out."""
     text = " ".join(str(error).split()) or type(error).__name__
-    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text
-    if memory:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
         return (
             f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
             "a smaller backbone.size, or sampler.direct_inversion=true with embedding=[]"

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from diffharmon.errors import DiffharmonError, InputError
+from diffharmon.errors import InputError
 from diffharmon.protocols import Dataset
 from diffharmon.results import digest_of, picture_folder, read_rows
 from diffharmon.results.provenance.configuration import config_hash, differences
@@ -58,7 +58,7 @@ def word_digests(config: DictConfig, names: Sequence[str]) -> dict[str, dict[str
     for name in names:
         try:
             found[name] = {"words": words_digest(describer.prepared(name))}
-        except DiffharmonError:
+        except Exception:
             continue  # becomes the image's row when it is described
     return found
 
@@ -82,8 +82,8 @@ def resume(
         if name in rows:
             try:
                 inputs = image_digests(dataset, index)
-            except (DiffharmonError, OSError):
-                continue
+            except Exception:
+                continue  # becomes the image's row when it is read
             found = {**inputs, **words.get(name, {}), "weights": weights}
             result = next(picture_folder(folder, rows[name]).glob("harmonized.*"), None)
             present[name] = found if result is None else {**found, "result": file_digest(result)}

@@ -91,7 +91,7 @@ class DDIM:
 
     needs: ClassVar[tuple[str, ...]] = ("variance_preserving",)
 
-    steps: Annotated[int, Ge(1)] = 50
+    steps: Annotated[int, Ge(1), Le(1000)] = 50
     inversion: Literal["auto", "mirrored", "level"] = "auto"
     direct_inversion: bool = True
     target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
@@ -108,7 +108,10 @@ class DDIM:
             raise ConfigError(f"sampler.steps: expected 1 to {trained}, got {self.steps}")
         velocity = noise_schedule["prediction_type"] == "v_prediction"
         predict_at_level = velocity if self.inversion == "auto" else self.inversion == "level"
-        return DDIMSchedule(noise_schedule, self.steps, backbone.device, predict_at_level)
+        schedule = DDIMSchedule(noise_schedule, self.steps, backbone.device, predict_at_level)
+        if int(schedule.timesteps.max()) >= trained:  # the model's offset moves the last one out of its range
+            raise ConfigError(f"sampler.steps: expected fewer steps, {self.steps} reach beyond the model's {trained}")
+        return schedule
 
     def invert(
         self,

@@ -84,7 +84,9 @@ def test_changed_words_and_weights_are_redone(tmp_path, pipeline_folder, composi
     assert "2 done before" in start()[0]
 
 
-@pytest.mark.parametrize("removed", ["rows-rank0.jsonl"])
+@pytest.mark.parametrize(
+    "removed", ["rows-rank0.jsonl", "images", "run.json", "."], ids=["rows", "images", "record", "all"]
+)
 def test_results_removed_while_a_run_is_under_way_are_named_and_done_again(
     tmp_path, monkeypatch, call_command, rows_of, removed
 ):

@@ -68,10 +68,36 @@ def test_a_folders_digest_covers_weights_configuration_and_vocabulary(tmp_path, 
 
 def test_weights_are_found_wherever_a_setting_names_them(tmp_path):
     (tmp_path / "net.pth").write_bytes(b"one")
-    config = {"structure": {"pidinet": {"checkpoint": str(tmp_path / "net.pth")}}, "dataset": {"path": "/x"}}
+    config = {"method": {"parts": [{"checkpoint": str(tmp_path / "net.pth")}]}, "dataset": {"path": "/x"}}
     first = weights_digest(config)
     (tmp_path / "net.pth").write_bytes(b"other")
     assert weights_digest(config) != first
+
+
+def test_models_that_the_method_does_not_use_have_no_say(tmp_path):
+    (tmp_path / "net.pth").write_bytes(b"one")
+    config = {"method": {"strength": 1}, "metrics": {}, "backbone": {"path": str(tmp_path / "net.pth")}}
+    first = weights_digest(config)
+    (tmp_path / "net.pth").write_bytes(b"other")
+    assert weights_digest(config) == first
+
+
+def test_a_hub_model_is_digested_in_the_revision_that_is_set(tmp_path, monkeypatch):
+    repository = tmp_path / "models--owner--name"
+    for number, commit in enumerate(("a" * 40, "b" * 40)):
+        snapshot = repository / "snapshots" / commit
+        snapshot.mkdir(parents=True)
+        (snapshot / "config.json").write_text("{}")
+        (snapshot / "model.safetensors").write_bytes(bytes([number]))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def digest(**settings):
+        return weights_digest({"method": {"backbone": {"path": "owner/name", **settings}}})
+
+    assert digest() == digest(revision=None) == digest(revision="a" * 40)
+    assert digest(revision="b" * 40) not in (digest(), weights_digest({}))
 
 
 @pytest.mark.parametrize("value", ["", "bright", "a" * 5000, "nul\0byte", "no/such-model", "models", "caption.txt"])

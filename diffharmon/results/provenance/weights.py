@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon.files import ASSETS
-from diffharmon.results.provenance.configuration import LENGTH, deciding_part, digest_of, leaves
+from diffharmon.results.provenance.configuration import LENGTH, deciding_part, digest_of
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pt2", ".pth", ".ckpt", ".onnx")
 # What stands beside weights and decides results as much as they do.
@@ -48,20 +48,37 @@ def folder_digest(folder: Path) -> str:
 
 
 def weights_digest(config: Mapping[str, Any]) -> str:
-    """Digest all weights that a resolved configuration names: local files and folders, and the hub's cached ones.
+    """Digest all weights that a run uses: local files and folders, and the hub's cached ones.
 
-    A hub model that was not downloaded yet has no digest until it is; call again once it is loaded.
+    What is used stands in the method, which holds every part of it, and in the metrics; the groups beside them may name
+    models that this method has no use for. A hub model that was not downloaded yet has no digest until it is; call
+    again once it is loaded.
+
+    Args:
+        config: The resolved configuration.
     """
-    found: dict[str, str] = {}
-    for key, value in leaves({name: part for name, part in deciding_part(config).items() if name != "dataset"}):
-        path = weights_path(value) if isinstance(value, str) else None
-        if path is not None:
-            found[key] = folder_digest(path) if path.is_dir() else file_digest(path)
+    used = {name: part for name, part in deciding_part(config).items() if name in ("method", "metrics")}
+    found = {
+        key: folder_digest(path) if path.is_dir() else file_digest(path) for key, path in named_weights(used).items()
+    }
     return digest_of(json.dumps(found, sort_keys=True))
 
 
-def weights_path(value: str) -> Path | None:
-    """Return where the weights lie that a setting names; None for a setting that names none."""
+def named_weights(value: Any, key: str = "", revision: str | None = None) -> dict[str, Path]:
+    """Return where the weights lie that settings name, by their full keys; a ``revision`` beside one belongs to it."""
+    if isinstance(value, Mapping):
+        beside = value.get("revision")
+        items = [(f"{key}.{name}", inner, beside) for name, inner in value.items() if name != "revision"]
+    elif isinstance(value, (list, tuple)):
+        items = [(f"{key}[{place}]", inner, revision) for place, inner in enumerate(value)]
+    else:
+        path = weights_path(value, revision) if isinstance(value, str) else None
+        return {} if path is None else {key.removeprefix("."): path}
+    return {name: path for place, inner, near in items for name, path in named_weights(inner, place, near).items()}
+
+
+def weights_path(value: str, revision: str | None = None) -> Path | None:
+    """Return where the weights lie that a setting names, a hub's in that revision; None for what names none."""
     if value.startswith("${asset:"):
         value = str(ASSETS / value.removeprefix("${asset:").removesuffix("}"))
     if "/" not in value and os.sep not in value and not value.lower().endswith(WEIGHT_SUFFIXES):
@@ -77,14 +94,14 @@ def weights_path(value: str) -> Path | None:
             return path if holds else None
     except (OSError, ValueError):  # too long for a path, or with a null character
         return None
-    return _cached_snapshot(value) if HUB_ID.fullmatch(value) else None
+    return _cached_snapshot(value, revision) if HUB_ID.fullmatch(value) else None
 
 
-def _cached_snapshot(repository: str) -> Path | None:
+def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("model_index.json", "config.json"):
-        found = try_to_load_from_cache(repository, name)
+        found = try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(found, str):
             return Path(found).parent
     return None
