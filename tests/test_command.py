@@ -22,8 +22,8 @@ def test_a_defect_is_one_line_and_its_traceback_is_shown_on_demand(capsys, monke
     with pytest.raises(SystemExit) as stopped, exit_codes():
         raise error
     assert stopped.value.code == 1
-    line = f"error: unexpected {type(error).__name__}: odd lines (a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)\n"
-    assert capsys.readouterr().err == line
+    hint = "(a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)"
+    assert capsys.readouterr().err == f"error: unexpected {type(error).__name__}: odd lines {hint}\n"
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(type(error)), exit_codes():
         raise error

@@ -39,7 +39,9 @@ def diffusers_folder(path: str, config: str | None = None) -> str:
         return str(converted(file, config))
     if HUB_ID.fullmatch(path):
         return path
-    raise ModelError(f"backbone.path={path or repr(path)} does not exist; expected {EXPECTED}")
+    raise ModelError(
+        f"backbone.path={path or repr(path)} does not exist; expected {EXPECTED}; backbone=tiny needs no download"
+    )
 
 
 def converted(file: Path, config: str | None) -> Path:

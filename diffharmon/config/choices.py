@@ -68,9 +68,9 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
             group of one choice is given something else than a name.
     """
     overrides = [override for override in overrides if override != "experiment=null"]  # Hydra's own default
-    for override in overrides:
-        if override.lstrip("+~").startswith("="):
-            raise ConfigError(f"{override}: expected key=value, the key is missing")
+    for text in overrides:
+        if text.lstrip("+~").startswith("="):
+            raise ConfigError(f"{text}: expected key=value, the key is missing")
     choosing = [o for o in overrides if _CHOICE.match(o)]
     for override in OverridesParser.create().parse_overrides(choosing):
         group = str(override.key_or_group)

@@ -202,7 +202,7 @@ def missing_step(node: DictConfig, name: str) -> str:
 
 def unknown_key(path: str, known: Iterable[str], node: Any = None) -> ConfigError:
     """Describe an unknown key with the known one that is meant; ``node`` is what stands there."""
-    inside = [f"{path}.{name}" for name in node] if isinstance(node, DictConfig) else []
+    inside = [f"{path}.{name}" for name in map(str, node)] if isinstance(node, DictConfig) else []
     path = next((key for key in inside if key in FORMER_KEYS), path)
     former = FORMER_KEYS.get(path)
     meant = f"; {former} is meant" if former else nearest(path.rpartition(".")[2], known)

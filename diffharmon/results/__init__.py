@@ -117,6 +117,17 @@ def missing_rows(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str
     return f"{len(missing)} of {len(names)} images left no row: {shown}; run the same command again" if missing else ""
 
 
+def missing_pictures(folder: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line that names the finished images whose result is gone; empty where every one has its result."""
+    gone = [
+        row["name"]
+        for row in rows
+        if row["status"] == "ok" and next(picture_folder(folder, row).glob("harmonized.*"), None) is None
+    ]
+    shown = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
+    return f"{len(gone)} of {len(rows)} images left no picture: {shown}; run the same command again" if gone else ""
+
+
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Average every number that all finished rows have; per image first, means after."""
     good = [row for row in rows if row["status"] == "ok"]

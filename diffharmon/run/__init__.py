@@ -113,7 +113,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
         add_to_record(folder, means=means)
         for logger in loggers:
             logger.summary(rows, means)
-        missing = results.missing_rows(names, rows)
+        missing = results.missing_rows(names, rows) or results.missing_pictures(folder, rows)
         if missing:
             log.error("%s", missing)
         log_summary(rows, results.read_columns(folder), folder, listed)
@@ -160,8 +160,9 @@ def harmonize_pending(
 
     metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
     groups = metrics.groups
+    whole_record = {**record, "columns": [group.to_json() for group in groups]}
     if first:
-        results.write_json(folder / "run.json", {**record, "columns": [group.to_json() for group in groups]})
+        results.write_json(folder / "run.json", whole_record)
     stop_request, weights = StopRequest(), {}  # type: StopRequest, dict[str, str]
     images = PendingDataset(work.dataset, work.indices, work.words)
     progress = RunProgress(
@@ -189,6 +190,8 @@ def harmonize_pending(
     with progress.drawn():
         trainer.predict(HarmonizeModule(method, progress.begin, stopped), loader, return_predictions=False)
     trainer.strategy.barrier()
+    if first and not (folder / "run.json").is_file():  # removed while the run was under way
+        results.write_json(folder / "run.json", whole_record)
     if stop_request.signal is not None and first:
         raise interrupted(stop_request.signal, folder, work.names)
     return progress.shown

@@ -183,3 +183,9 @@ def test_observers_receive_every_step(backbone, conditioning):
 def test_more_steps_than_the_model_was_trained_with_are_refused(backbone):
     with pytest.raises(ConfigError, match=r"sampler\.steps: expected 1 to 1000, got 1001"):
         DDIM(steps=1001).schedule(backbone)
+
+
+def test_steps_that_the_models_offset_moves_out_of_its_range_are_refused(backbone):
+    assert DDIM(steps=999).schedule(backbone).timesteps.max() < 1000
+    with pytest.raises(ConfigError, match=r"sampler\.steps: expected fewer steps, 1000 reach beyond"):
+        DDIM(steps=1000).schedule(backbone)  # its scheduler adds 1 to every timestep
