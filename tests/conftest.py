@@ -31,11 +31,16 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
 
 
+def absent(what: str) -> None:
+    """Skip a test whose files are not here; in continuous integration, which must not pass untested, fail it."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Sample data and weights that stand beside the checkout, where they exist."""
     if not SHARED.is_dir():
-        pytest.skip(f"the shared folder with sample photos and weights is not at {SHARED}")
+        absent(f"the shared folder with sample photos and weights is not at {SHARED}")
     return SHARED
 
 
@@ -44,9 +49,7 @@ def golden_folder() -> Path:
     """The full recordings of the public code, where they exist; `tests/reference/golden` has a few numbers of them."""
     folder = SHARED / "parity"
     if not folder.is_dir():
-        missing = f"the folder with the public code's golden tensors is not at {folder}"
-        # Continuous integration must not pass because nothing was compared.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        absent(f"the folder with the public code's golden tensors is not at {folder}")
     return folder
 
 
