@@ -23,7 +23,7 @@ from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.sampler.ddim import DDIM, DDIMSchedule
 from diffharmon.sampler.loops import invert
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
-from diffharmon.types import Composite, Conditioning, Description, Inversion, StructureGuidance
+from diffharmon.types import Composite, Conditioning, Description, Guidance, Inversion, StructureGuidance
 
 torch.set_num_threads(1)
 
@@ -169,7 +169,7 @@ def conditioning(backbone, description) -> Conditioning:
     """Both prompts and the empty one, as the toy model embeds them."""
     with torch.no_grad():
         texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
-    return Conditioning(*(text.expand(5, -1, -1) for text in texts[:, None]), description, backbone.words(description))
+    return Conditioning(*(text.expand(5) for text in texts), description, backbone.words(description))
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def inversion(backbone, schedule, conditioning) -> Inversion:
     image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
-        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, 0.0)
+        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, Guidance(0.0))
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 

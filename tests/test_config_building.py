@@ -16,7 +16,7 @@ from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.reference.edges import ReferenceEdgeLoss
 from diffharmon.run.module import PredictTrainer
-from diffharmon.types import Capabilities
+from diffharmon.types import Capabilities, Guidance
 
 
 def choices(group):
@@ -92,7 +92,7 @@ def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder
     )
     method = build(config.method)
     assert isinstance(method, Diffusion)
-    assert method.guidance == 2.5
+    assert method.guidance == Guidance(2.5)
 
 
 @pytest.mark.parametrize(
