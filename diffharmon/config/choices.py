@@ -51,6 +51,17 @@ FORMER_KEYS = {
     "dataset.mildest": "dataset.max_psnr",
     "dataset.smallest": "dataset.min_area",
     "dataset.largest": "dataset.max_area",
+    # Departures of the public code, which only the classes of that experiment have.
+    **dict.fromkeys(
+        (
+            *("backbone.channels_last", "sampler.shifted", "method.resolution", "method.sample_posterior"),
+            *("method.seed_by_name", "method.structure_from", "method.truncate"),
+            *("embedding.text.latents", "embedding.text.mask_antialias", "embedding.text.weighting"),
+            *("embedding.unconditional.edges_on", "embedding.unconditional.stale_first"),
+            *("structure.sobel.reference_range", "structure.pidinet.detach", "structure.pidinet.opaque"),
+        ),
+        "experiment=reference_quirks",
+    ),
 }
 _VALUE = re.compile(r"(?P<key>[A-Za-z_][\w.]*)=")
 _CHOICE = re.compile(rf"\+{{0,2}}({'|'.join(sorted(GROUPS))})=")

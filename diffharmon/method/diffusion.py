@@ -46,6 +46,7 @@ from diffharmon.types import (
 )
 
 SAME_WORDS = "the same words describe foreground and background: nothing to change"
+NO_STRENGTH = "recomposer.strength=0 leaves the photo as it is"
 
 
 class Diffusion(nn.Module):
@@ -117,7 +118,8 @@ class Diffusion(nn.Module):
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
 
-        Where the same words describe both sides, the composite is the result and no diffusion runs.
+        Where the same words describe both sides, or the recomposer has no strength, the composite is the result and no
+        diffusion runs.
 
         Raises:
             InputError: The description has no condition words, or the mask is empty at the backbone's size.
@@ -128,6 +130,8 @@ class Diffusion(nn.Module):
         untouched, descriptions = self.begin(canvas, meter)
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
+        if getattr(self.recomposer, "strength", 1) == 0:
+            return Outcome(untouched, (untouched,), NO_STRENGTH, meter.costs)
         attempts = [untouched]
         policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
         chooser = random.Random(self.image_seed(composite.name))

@@ -242,3 +242,38 @@ def test_skipped_files_are_counted_and_named_once(tmp_path, caplog):
         assert len([composite.name for composite in dataset]) == 1
     expected = "3 files are skipped, they are not named like images (2 .psd, 1 .txt): b.psd, c.psd, notes.txt"
     assert [record.getMessage() for record in caplog.records] == [expected]
+
+
+def through_the_command(command, folder, *overrides):
+    """Run the paper's method with a model that does not exist: what is wrong with a file has to come first."""
+    return command(*overrides, "backbone.path=/no/such/model", "trainer=cpu", f"hydra.run.dir={folder / 'run'}")
+
+
+def single(photo, mask):
+    photo, mask = (str(path).replace("'", "\\'") for path in (photo, mask))
+    return ("dataset=single", f"dataset.image='{photo}'", f"dataset.mask='{mask}'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PHOTOS)
+def test_bad_photos_through_the_command(tmp_path, command, tally, kind):
+    overrides = single(PHOTOS[kind][0](tmp_path), good(tmp_path)[1])
+    done = through_the_command(command, tmp_path, *overrides)
+    assert tally("photos", done.outcome("a" if "null" in kind else "xxx" if "letters" in kind else "bad.")), done.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MASKS)
+def test_bad_masks_through_the_command(tmp_path, command, tally, kind):
+    make, says = MASKS[kind]
+    done = through_the_command(command, tmp_path, *single(good(tmp_path)[0], make(tmp_path)))
+    assert tally("masks", done.outcome("bad.", says)), done.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CAPTIONS)
+def test_bad_captions_through_the_command(tmp_path, command, tally, kind):
+    path = CAPTIONS[kind][0](tmp_path)
+    overrides = (*single(*good(tmp_path)), "describer=file", f"describer.path={path}")
+    done = through_the_command(command, tmp_path, *overrides)
+    assert tally("caption files", done.outcome("bad.")), done.error

@@ -6,6 +6,7 @@ import torch
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import DescriberError, InputError
 from diffharmon.method.policy import Policy
+from diffharmon.recomposer.detail import Detail
 from diffharmon.types import Description, Score, ignore
 
 
@@ -59,6 +60,13 @@ def test_the_same_words_on_both_sides_leave_the_composite_without_diffusion(meth
     assert outcome.best.image is outcome.attempts[0].image
     assert torch.equal(outcome.best.image, composite.image)
     assert "the same words" in outcome.reason
+    assert sum(cost.network_calls for cost in outcome.costs.values()) == 0
+
+
+def test_without_strength_the_composite_is_left_without_diffusion(method, composite):
+    outcome = method(recomposer=Detail(strength=0.0)).harmonize(composite, ignore)
+    assert torch.equal(outcome.best.image, composite.image)
+    assert outcome.reason == "recomposer.strength=0 leaves the photo as it is"
     assert sum(cost.network_calls for cost in outcome.costs.values()) == 0
 
 

@@ -231,6 +231,16 @@ def test_the_experiment_switches_every_quirk_on(experiments):
         assert OmegaConf.select(experiments["paper"], quirk.key) != quirk.value, quirk
 
 
+# Quirks that are values of settings which the method has anyway.
+PLAIN = ("method.descriptions", "method.policy.redescribe", "method.policy.include_composite")
+
+
+@pytest.mark.parametrize("quirk", [quirk for quirk in QUIRKS if quirk.key not in PLAIN], ids=lambda quirk: quirk.key)
+def test_a_quirk_outside_its_experiment_is_refused_with_the_experiments_name(quirk):
+    with pytest.raises(ConfigError, match=f"^{quirk.key}: unknown key; experiment=reference_quirks is meant$"):
+        composed(["experiment=paper", f"{quirk.key}={quirk.value}"])
+
+
 @pytest.mark.parametrize("quirk", QUIRKS, ids=[f"{quirk.number} {quirk.key}" for quirk in QUIRKS])
 def test_every_quirk_is_switched_off_by_one_override(experiments, quirk):
     config = composed(["experiment=reference_quirks", "evaluator=none", off(quirk, experiments["paper"])])

@@ -1,0 +1,146 @@
+"""Real processes that are killed, stopped, starved and crossed: each ends as it should, and nothing is lost.
+
+All of it is slow; ``conftest.py`` prints the table of how everything tried ended.
+"""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from diffharmon import results
+from diffharmon.files import ASSETS
+
+COMMON = ("method=reinhard", "metrics=[full]", "trainer=cpu")
+MINI = ("dataset=mini", "dataset.limit=6", *COMMON)
+SWEEP = ("-m", "dataset=mini", "dataset.limit=3", *COMMON, "seed=0,1")
+DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+KILLS = 20
+
+pytestmark = pytest.mark.slow
+
+
+def place(folder, overrides):
+    return f"hydra.{'sweep' if '-m' in overrides else 'run'}.dir={folder}"
+
+
+def pictures_of(folder):
+    """All result pictures of a run or sweep, by their place."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("harmonized.png"))}
+
+
+def results_of(folder, rows_of):
+    places = [folder, *sorted(folder.glob("[0-9]"))]
+    return {path.name if path != folder else "": rows_of(path) for path in places}, pictures_of(folder)
+
+
+@pytest.mark.parametrize("overrides", [MINI, SWEEP], ids=["run", "sweep"])
+def test_killed_at_random_moments_nothing_is_lost(tmp_path, command, tally, rows_of, overrides):
+    whole = command(*overrides, place(tmp_path / "whole", overrides), limit=300)
+    assert whole.code == 0, whole.error
+    expected = results_of(tmp_path / "whole", rows_of)
+    chance = random.Random(0)
+    for attempt in range(KILLS):
+        folder = tmp_path / str(attempt // 4)  # four kills each, then the run is completed
+        killed = command(
+            *(*overrides, place(folder, overrides)), signal=signal.SIGKILL, after=chance.uniform(0, whole.seconds)
+        )
+        if attempt % 4 < 3:
+            tally(f"kills of a {'sweep' if '-m' in overrides else 'run'}", "hang" if killed.hang else "as expected")
+            continue
+        done = command(*overrides, place(folder, overrides), limit=300)
+        same = done.code == 0 and results_of(folder, rows_of) == expected
+        outcome = "as expected" if same else "silent" if done.code == 0 else done.outcome()
+        assert tally(f"kills of a {'sweep' if '-m' in overrides else 'run'}", outcome), (done.error, folder)
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep", "model"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_in_one_line_at_whatever_moment(tmp_path, command, tally, rows_of, kind, number, code):
+    model = ("dataset=mini", "dataset.limit=2", "describer=file", "describer.path=${asset:mini/triples.jsonl}")
+    overrides = {"run": MINI, "sweep": SWEEP, "model": (*model, "evaluator=none", "metrics=[full]", "trainer=cpu")}[
+        kind
+    ]
+    whole = command(*overrides, place(tmp_path / "whole", overrides), limit=300)
+    chance = random.Random(number)
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        after = chance.uniform(0.05, whole.seconds * 0.8)
+        done = command(*overrides, place(folder, overrides), signal=number, after=after)
+        last = done.error.strip().splitlines()[-1:]
+        clear = done.code in (code, 0) and (done.code == 0 or "goes on" in last[0])
+        assert tally("signals", "as expected" if clear else done.outcome(codes=(code,))), (done, after)
+    done = command(*overrides, place(folder, overrides), limit=300)
+    assert done.code == 0, done.error
+    assert results_of(folder, rows_of) == results_of(tmp_path / "whole", rows_of)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_two_processes_after_their_images(tmp_path, start_command, tally, number):
+    process = start_command(tmp_path, *MINI[:-1], *DDP)
+    while len(results.read_rows(tmp_path)) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=120)
+    clear = process.returncode == 128 + number and "goes on" in error and "Traceback" not in error
+    assert tally("signals", "as expected" if clear else "traceback" if "Traceback" in error else "unclear"), error
+
+
+@pytest.mark.parametrize("size", [500, 2_000, 8_000, 20_000, 60_000])
+@pytest.mark.parametrize("overrides", [MINI, SWEEP], ids=["run", "sweep"])
+def test_a_full_disk_is_one_line(tmp_path, command, tally, size, overrides):
+    done = command(*overrides, place(tmp_path / "run", overrides), file_size=size)
+    assert tally("disk full", done.outcome()), done.error
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "inside a file", "locked", "locked pictures", "too long"])
+def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path, command, tally, kind):
+    (tmp_path / "file").touch()
+    folder = {
+        "nowhere": "/proc/diffharmon/run",
+        "inside a file": tmp_path / "file" / "run",
+        "too long": tmp_path / ("x" * 300),
+    }.get(kind, tmp_path / "run")
+    user = None
+    if kind.startswith("locked"):
+        locked = tmp_path / "run" / ("images" if "pictures" in kind else "")
+        locked.mkdir(parents=True)
+        locked.chmod(0o500)
+        user = 65534 if os.geteuid() == 0 else None  # root may write everywhere
+    if user:
+        for path in (tmp_path, *tmp_path.parents[:2]):
+            path.chmod(0o755)
+        if "pictures" in kind:
+            os.chown(tmp_path / "run", user, user)
+    done = command(*MINI, f"hydra.run.dir={folder}", user=user)
+    assert tally("read-only", done.outcome()), done.error
+
+
+def test_two_writers_never_mix(tmp_path, command, forking, tally, rows_of):
+    other = forking("torch")
+    assert command(*MINI, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        for writer in (command, other):
+            writer.start(*MINI, f"hydra.run.dir={folder}")
+            time.sleep(0.1 * attempt)
+        both = sorted((writer.finish() for writer in (command, other)), key=lambda done: done.code)
+        assert both[0].code == 0, both[0].error
+        refused = both[1].outcome("is being written by process", str(folder))
+        assert tally("two writers", refused), both[1].error
+        assert rows_of(folder) == rows_of(tmp_path / "whole")
+
+
+def test_fewer_images_than_processes_work(tmp_path, run_command):
+    done = run_command(tmp_path, "dataset=mini", "dataset.limit=1", *COMMON[:-1], *DDP)
+    assert done.returncode == 0, done.stderr
+    assert [row["status"] for row in results.read_rows(tmp_path)] == ["ok"]
+
+
+def test_a_sweep_names_each_failing_job(tmp_path, command, tally):
+    missing = (f"backbone.path=/no/such/model,{ASSETS / 'clip'}", "evaluator=none", "metrics=[full]", "trainer=cpu")
+    done = command("-m", "dataset=mini", "dataset.limit=1", *missing, f"hydra.sweep.dir={tmp_path}")
+    assert tally("sweeps", done.outcome("2 of 2 jobs did not complete")), done.error
