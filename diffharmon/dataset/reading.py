@@ -158,14 +158,20 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def log_skipped(folders: Sequence[Path]) -> None:
-    """Log once how many files of some folders are skipped because they are not named like images."""
+    """Log once how many files of some folders are skipped because they are hidden or not named like images."""
+    hidden = [path.name for folder in dict.fromkeys(folders) for path in folder.iterdir() if _is_hidden_image(path)]
+    if hidden:
+        log.warning("%d hidden files are skipped: %s", len(hidden), _some(natsorted(hidden)))
     skipped = [path for folder in dict.fromkeys(folders) for path in _visible(folder) if not _is_image(path)]
     files = natsorted(path.name for path in skipped if path.is_file())
     if files:
         endings = Counter(Path(name).suffix.lower() or "no ending" for name in files)
         counted = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
-        shown = ", ".join(files[:5]) + (", ..." if len(files) > 5 else "")
-        log.warning("%d files are skipped, they are not named like images (%s): %s", len(files), counted, shown)
+        log.warning("%d files are skipped, they are not named like images (%s): %s", len(files), counted, _some(files))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -174,3 +180,8 @@ def _visible(folder: Path) -> list[Path]:
 
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
+
+
+def _is_hidden_image(path: Path) -> bool:
+    """Whether a hidden file is named like an image; those that macOS writes beside every file, ``._NAME``, are not."""
+    return path.name.startswith(".") and not path.name.startswith("._") and _is_image(path)

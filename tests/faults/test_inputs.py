@@ -235,13 +235,13 @@ def test_skipped_files_are_counted_and_named_once(tmp_path, caplog):
     for folder, source in (("images", "photo"), ("masks", "mask")):
         (tmp_path / folder).mkdir()
         (tmp_path / f"{source}.png").rename(tmp_path / folder / "a.png")
-    for name in ("notes.txt", "b.psd", "c.psd", ".hidden"):
+    for name in ("notes.txt", "b.psd", "c.psd", ".hidden", "...png", "._a.png"):
         (tmp_path / "images" / name).touch()
     with caplog.at_level("WARNING"):
         dataset = Folder(str(tmp_path / "images"), str(tmp_path / "masks"))
         assert len([composite.name for composite in dataset]) == 1
     expected = "3 files are skipped, they are not named like images (2 .psd, 1 .txt): b.psd, c.psd, notes.txt"
-    assert [record.getMessage() for record in caplog.records] == [expected]
+    assert [record.getMessage() for record in caplog.records] == ["1 hidden files are skipped: ...png", expected]
 
 
 def through_the_command(command, folder, *overrides):

@@ -29,6 +29,22 @@ def test_what_differs_is_named_by_its_full_key():
     assert differences(CONFIG, CONFIG) == []
 
 
+def test_only_groups_that_the_method_uses_decide():
+    def digest(method, steps):
+        sampler = {"steps": steps}
+        return config_hash({"seed": 0, "sampler": sampler, "method": {**method, "seed": 0}, "metrics": {}})
+
+    assert digest({"strength": 1}, 3) == digest({"strength": 1}, 4)
+    assert digest({"strength": 1}, 3) != digest({"strength": 2}, 3)
+    assert digest({"sampler": {"steps": 3}}, 3) != digest({"sampler": {"steps": 4}}, 4)
+    assert digest({"sampler": {"steps": 3}}, 3) != digest({"sampler": {"steps": 4}}, 3), "where they differ, both count"
+
+
+def test_a_setting_that_the_method_repeats_is_named_once():
+    former, present = ({"sampler": {"steps": n}, "method": {"sampler": {"steps": n}, "guidance": n}} for n in (3, 4))
+    assert differences(former, present) == ["sampler.steps: 3 -> 4", "method.guidance: 3 -> 4"]
+
+
 def test_a_list_that_changed_is_named():
     assert differences({"words": ["a"]}, {"words": ["b"]}) == ["words: ['a'] -> ['b']"]
 

@@ -11,6 +11,8 @@ from diffharmon.files import ASSETS
 LENGTH = 12  # hexadecimal digits: enough for the few million files of the largest studies
 # What decides neither an image nor a number: a change here leaves earlier rows valid.
 NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment")
+# What decides besides the method, which holds its own copy of every group that it uses.
+BESIDE_METHOD = ("dataset", "method", "metrics", "seed")
 
 
 def digest_of(text: str | bytes) -> str:
@@ -30,8 +32,16 @@ def portable(value: Any) -> Any:
 
 
 def deciding_part(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a resolved configuration that can change a result."""
+    """Return the part of a resolved configuration that can change a result, each setting once.
+
+    Groups that the method does not use decide nothing. Those that it uses stand in it and beside it: only the latter
+    are returned.
+    """
     part = {key: value for key, value in portable(config).items() if key not in NOT_HASHED}
+    method = part.get("method")
+    if isinstance(method, Mapping):
+        part = {key: value for key, value in part.items() if key in BESIDE_METHOD or key in method}
+        part["method"] = {key: value for key, value in method.items() if key not in part or part[key] != value}
     if isinstance(part.get("dataset"), Mapping):
         # Which images are taken does not change what becomes of each.
         part["dataset"] = {key: value for key, value in part["dataset"].items() if key != "limit"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon.files import ASSETS
-from diffharmon.results.provenance.configuration import LENGTH, deciding_part, digest_of
+from diffharmon.results.provenance.configuration import LENGTH, digest_of, portable
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pt2", ".pth", ".ckpt", ".onnx")
 # What stands beside weights and decides results as much as they do.
@@ -57,7 +57,7 @@ def weights_digest(config: Mapping[str, Any]) -> str:
     Args:
         config: The resolved configuration.
     """
-    used = {name: part for name, part in deciding_part(config).items() if name in ("method", "metrics")}
+    used = portable({name: config[name] for name in ("method", "metrics") if name in config})
     found = {
         key: folder_digest(path) if path.is_dir() else file_digest(path) for key, path in named_weights(used).items()
     }
