@@ -42,17 +42,16 @@ class Result:
     @property
     def image(self) -> Any:
         """The result as the kind of picture that came in; a PIL image for files."""
-        return give_back(self.harmonized, self.source)
+        return give_back(self.harmonized, self.composite, self.source.kind)
 
     def save(self, path: str | Path) -> Path:
-        """Write the result at the input's depth, with its transparency and colour profile.
+        """Write the result at the input's depth, in its colour space, with its transparency and metadata.
 
         Raises:
-            ValueError: The ending is not one of a format that holds the depth (.png, .tif).
+            ValueError: The ending is not one of a format that holds the depth (.png, .tif, .exr for linear light).
         """
-        made = self.composite
         path = Path(path)
-        images.write_image(path, self.harmonized, made.alpha, made.profile, made.depth, made.grey)
+        images.write_result(path, self.composite, self.harmonized)
         return path
 
     def lut(self, points: int = POINTS) -> Lut:

@@ -24,16 +24,9 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
         ResultError: The background of the written file is not the composite's, bit for bit; the file is removed.
     """
     remove_former(folder)
-    best, suffix = outcome.best, images.SUFFIX_OF_DEPTH[composite.depth]
-    alpha = composite.alpha if best.image.shape == composite.image.shape else None
-    form: dict[str, Any] = {
-        "alpha": alpha,
-        "profile": composite.profile,
-        "depth": composite.depth,
-        "grey": composite.grey,
-    }
+    best, suffix = outcome.best, images.suffix_of(composite)
     result = folder / f"harmonized{suffix}"
-    images.write_image(result, best.image, **form)
+    images.write_result(result, composite, best.image)
     try:
         images.check_background(result, composite)
     except ResultError:
@@ -44,7 +37,7 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
         if attempt.image is best.image:  # Compressing it a second time would give the same bytes.
             copy_file(result, path)
         else:
-            images.write_image(path, attempt.image, **form)
+            images.write_result(path, composite, attempt.image)
     parts = panels.comparison_parts(composite.image, best.image, composite.mask, composite.real)
     panels.write(folder / "comparison.png", panels.strip(parts))
     for name in ("composite", "result", "real", "mask"):
