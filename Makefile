@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := dev,exr,figures,heif,jxl,gemini,google-genai,joblib,slurm,tensorboard
+EXTRAS := dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
 # uv does not read pip's configuration: wheels that pip would find in a local folder are told to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 

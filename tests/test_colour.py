@@ -272,7 +272,9 @@ def test_the_call_applies_and_returns_profiles(tmp_path):
     result = harmonize(foreground=cut_out, background=tmp_path / "a.png")
     assert np.array_equal(np.asarray(result.image)[mask == 0], array[mask == 0])
     shown = littlecms(images.quantize(result.composite.encoded, 8).transpose(1, 2, 0).copy(), profile)
-    assert np.abs(shown - photo(seed=1))[mask > 0].max() <= 2
+    difference = np.abs(shown - photo(seed=1))[mask > 0]
+    assert difference.max() <= 5  # 8 bits of Adobe RGB are coarse in the dark
+    assert difference.mean() < 0.6
 
 
 def test_the_size_limit_can_be_set(tmp_path):

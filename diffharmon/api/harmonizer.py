@@ -16,7 +16,7 @@ from diffharmon.api.result import Result
 from diffharmon.config import build, composed, load_target
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import ConfigError, InputError
-from diffharmon.types import Composite, ignore
+from diffharmon.types import Composite, Watcher, ignore
 
 Words = str | Sequence[str]
 
@@ -60,9 +60,11 @@ class Harmonizer:
         background: Any = None,
         strength: float | None = None,
         seed: int | None = None,
+        variants: int | None = None,
         position: tuple[int, int] = (0, 0),
         colour: bool = False,
         max_megapixels: float = images.MAX_MEGAPIXELS,
+        watch: Watcher = ignore,
     ) -> Result:
         """Harmonize one composite, or one cut-out over a background.
 
@@ -74,9 +76,11 @@ class Harmonizer:
             background: Words for the light of the scene; without a composite, the photo to put the cut-out on.
             strength: 1 applies the change fully, 0 not at all; None as configured.
             seed: Seeds all that is random; None as configured.
+            variants: How many results to choose from; None as configured.
             position: Column and row of the cut-out's upper left corner in the background; may lie outside.
             colour: Treat a grey composite as one with colours, which the result may then have.
             max_megapixels: The largest number of pixels of a file in millions.
+            watch: Follows the method: receives every step and surrounds every stage.
 
         Raises:
             InputError: A picture cannot be read or does not fit, or only one side has words.
@@ -89,16 +93,23 @@ class Harmonizer:
             source, made = read_composite(composite, mask, max_megapixels, colour)
             words = (foreground, background)
         with self._lock, torch.inference_mode(False):
-            outcome = self._method(object, *words, strength, seed).harmonize(made, ignore)
-        variants = tuple(
-            Result(made, attempt.image, attempt.description, attempt.score.value, outcome.reason, source)
-            for attempt in outcome.attempts
+            outcome = self._method(object, *words, strength, seed, variants).harmonize(made, watch)
+        choices = outcome.variants or outcome.attempts
+        results = tuple(
+            Result(made, choice.image, choice.description, choice.score.value, outcome.reason, source)
+            for choice in choices
         )
-        best = next(index for index, attempt in enumerate(outcome.attempts) if attempt is outcome.best)
-        return variants[best].with_variants(variants)
+        best = next(result for result in results if result.harmonized is outcome.best.image)
+        return replace(best, variants=results, attention=outcome.best.words)
 
     def _method(
-        self, object: str, foreground: Words | None, background: Words | None, strength: float | None, seed: int | None
+        self,
+        object: str,
+        foreground: Words | None,
+        background: Words | None,
+        strength: float | None,
+        seed: int | None,
+        variants: int | None,
     ) -> Any:
         """Put the loaded parts together with what belongs to this call."""
         parts = dict(self._parts)
@@ -113,6 +124,9 @@ class Harmonizer:
         if seed is not None:
             self._require("seed", "seed")
             parts["seed"] = seed
+        if variants is not None:
+            self._require("describer", "variants")
+            parts["variants"] = variants
         return self._build(**parts)
 
     def _with_strength(self, strength: float) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class IHarmony4:
         mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
         max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
     ) -> None:
-        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels, profiles=False)
         self.root = existing_folder(root, "dataset.root (set IHARMONY4_ROOT)")
         self.split, self.size, self.filter = split, size, filter
         subsets = [subset] if isinstance(subset, str) else None if subset is None else list(subset)

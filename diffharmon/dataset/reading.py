@@ -37,6 +37,7 @@ class FileSettings:
         mask_floor: Levels of a mask up to this one, of 255, are background.
         max_megapixels: The largest number of pixels of a file, in millions.
         colour: Treat grey photos as ones with colours, which their results may then have.
+        profiles: Convert from the files' colour spaces; benchmarks are measured on values as they are stored.
 
     Raises:
         InputError: For an unknown channel, a negative label, both, or a limit that is not above 0.
@@ -47,6 +48,7 @@ class FileSettings:
     mask_floor: int = MASK_FLOOR
     max_megapixels: int | float = MAX_MEGAPIXELS
     colour: bool = False
+    profiles: bool = True
 
     def __post_init__(self) -> None:
         MaskRule(self.mask_channel, self.label, self.mask_floor)
@@ -86,10 +88,10 @@ def read_composite(
     """
     settings = settings or FileSettings()
     limit = float(settings.max_megapixels)
-    picture = read_image(image, limit, settings.colour)
+    picture = read_image(image, limit, settings.colour, settings.profiles)
     foreground = load_mask(mask, settings.mask_rule, limit)
     check_mask(foreground.values, picture.image, str(mask))
-    truth = read_image(real, limit).image if real is not None else None
+    truth = read_image(real, limit, profiles=settings.profiles).image if real is not None else None
     if truth is not None and truth.shape != picture.image.shape:
         raise InputError(other_size(real, truth.shape[-2:], image, picture.image.shape[-2:]))
     composite = picture.composite(name, source, foreground.values, truth, foreground.source)

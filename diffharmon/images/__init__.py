@@ -115,7 +115,12 @@ class Picture:
         return Composite(name=name, source=source, mask=mask, real=real, mask_source=mask_source, **form)
 
 
-def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIXELS, colour: bool = False) -> Picture:
+def read_image(
+    path: str | os.PathLike[str],
+    max_megapixels: float = MAX_MEGAPIXELS,
+    colour: bool = False,
+    profiles: bool = True,
+) -> Picture:
     """Read a photo as sRGB in [0, 1], with its own values at the depth of the file.
 
     Understands grey, palette, transparent, 1-bit, 16-bit, 32-bit float and CMYK files (CMYK through its own ICC
@@ -126,6 +131,7 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIX
         path: The file.
         max_megapixels: The largest number of pixels in millions.
         colour: Treat a grey photo as one with colours, which its result may then have.
+        profiles: Convert from the photo's colour space; otherwise its values are taken as they are stored.
 
     Raises:
         InputError: For a missing, damaged or too small file (a side under 8 pixels), one of more than
@@ -136,7 +142,10 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIX
     channels = values.shape[0]
     own = (values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)).contiguous()
     alpha = values[-1:].contiguous() if channels in (2, 4) else None
-    picture = picture_of(own, alpha, pixels.profile, pixels.depth, pixels.grey)
+    if profiles or pixels.linear:
+        picture = picture_of(own, alpha, pixels.profile, pixels.depth, pixels.grey)
+    else:
+        picture = Picture(own, alpha, pixels.profile, pixels.depth, pixels.grey)
     picture = replace(picture, linear=pixels.linear, metadata=pixels.metadata)
     return coloured(picture) if colour else picture
 

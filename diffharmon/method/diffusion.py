@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from diffharmon.method.checking import changes, check_description
 from diffharmon.method.cost import Meter
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
+from diffharmon.method.variants import MAX_VARIANTS, offer
 from diffharmon.protocols import (
     Backbone,
     Describer,
@@ -65,6 +66,8 @@ class Diffusion(nn.Module):
             prompt.
         descriptions: How many descriptions are tried in the first iteration; the best goes on.
         words: Use only the first this many condition words on each side; null uses all.
+        variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
+            than one also harmonizes a composite that the policy would leave alone.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
             images or the number of workers.
     """
@@ -83,6 +86,7 @@ class Diffusion(nn.Module):
         inversion_guidance: Annotated[float, Ge(0)] = 0.0,
         descriptions: Annotated[int, Ge(1)] = 1,
         words: Annotated[int, Ge(1)] | None = None,
+        variants: Annotated[int, Ge(1), Le(MAX_VARIANTS)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
@@ -99,6 +103,7 @@ class Diffusion(nn.Module):
         self.inversion_guidance = inversion_guidance
         self.descriptions = descriptions
         self.words = words
+        self.variants = variants
         self.seed = seed
 
     @property
@@ -128,7 +133,8 @@ class Diffusion(nn.Module):
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
         attempts = [untouched]
-        policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
+        wanted = descriptions[0].user_provided or self.variants > 1
+        policy = replace(self.policy, skip_above=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
             description = move.description
@@ -142,7 +148,8 @@ class Diffusion(nn.Module):
                 descriptions.append(description)
             start = attempts[move.start].image
             attempts.append(self.attempt(canvas, start, description, move.iteration, len(attempts) - 1, meter))
-        return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
+        outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
+        return offer(outcome, self.variants, canvas.target, self.evaluator)
 
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""

@@ -204,13 +204,24 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A result to choose: ``strength`` is relative to the configured one, 0 for the untouched composite."""
+
+    image: Float[Tensor, "3 h w"]
+    description: Description
+    score: Score
+    strength: float
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Everything a method did to one composite; ``best`` is what it returns."""
+    """Everything a method did to one composite; ``best`` is what it returns, ``variants`` what one may choose from."""
 
     best: Attempt
     attempts: tuple[Attempt, ...]
     reason: str
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True)
