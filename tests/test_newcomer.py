@@ -113,7 +113,7 @@ def test_the_command_gives_back_what_it_got(photos, run, name, profile):
     eight = [(array[..., :3] / (257 if name == "scan" else 1)).round().astype(np.uint8) for array in (given, found)]
     before, after = (array.astype(int) if profile is None else by_littlecms(array, profile) for array in eight)
     gain = (after - before)[~outside].mean(0)
-    assert gain.mean() > 10
+    assert gain.mean() > 3  # two steps of the embedded model go that far
     assert gain[0] > gain[2]
 
 

@@ -19,7 +19,7 @@ from diffharmon.method.checking import changes, check_description
 from diffharmon.method.cost import Meter
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
-from diffharmon.method.variants import MAX_VARIANTS, offer
+from diffharmon.method.variants import offer
 from diffharmon.protocols import (
     Backbone,
     Describer,
@@ -86,7 +86,7 @@ class Diffusion(nn.Module):
         inversion_guidance: Annotated[float, Ge(0)] = 0.0,
         descriptions: Annotated[int, Ge(1)] = 1,
         words: Annotated[int, Ge(1)] | None = None,
-        variants: Annotated[int, Ge(1), Le(MAX_VARIANTS)] = 1,
+        variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()

@@ -7,7 +7,6 @@ from diffharmon.protocols import Evaluator
 from diffharmon.types import Attempt, Composite, Outcome, Variant
 
 _STRENGTHS = (0.5, 1.5, 0.75, 1.25, 0.25, 1.75)
-MAX_VARIANTS = 2 + len(_STRENGTHS)
 
 
 def offer(outcome: Outcome, count: int, composite: Composite, evaluator: Evaluator) -> Outcome:
