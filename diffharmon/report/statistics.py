@@ -9,7 +9,7 @@ from scipy.stats import bootstrap, norm, wilcoxon
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-NORMAL_FROM = 5000  # Values; the mean of so many is normal, and their bootstrap would take gigabytes and minutes.
+NORMAL_FROM = 1000  # Values; the mean of so many is normal, and their bootstrap would take gigabytes and minutes.
 MIN_PAIRS = 6  # With fewer, the two-sided signed-rank test cannot reach p < 0.05.
 
 
@@ -50,7 +50,7 @@ class Comparison:
 def estimate(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
     """Estimate the mean with the 95 % percentile interval of its bootstrap over images.
 
-    From 5,000 images on the interval is that of the normal distribution, which the bootstrap's then equals.
+    From 1,000 images on the interval is that of the normal distribution, which the bootstrap's then equals.
 
     Raises:
         ValueError: There are no values.

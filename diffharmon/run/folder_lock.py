@@ -34,7 +34,7 @@ def only_writer(folder: Path, shard: str = "") -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     whole = FileLock(folder / LOCK)
     own, holder = whole, folder / HOLDER
-    acquire(whole, holder, BRIEFLY if shard else 0)
+    acquire(whole, holder, BRIEFLY if shard else 0.0)
     try:
         if shard:
             own, holder = FileLock(folder / f".writer-{shard}.lock"), folder / f".writer-{shard}.json"
@@ -57,7 +57,7 @@ def only_writer(folder: Path, shard: str = "") -> Iterator[None]:
         own.release()
 
 
-def acquire(lock: FileLock, holder: Path, timeout: float = 0) -> None:
+def acquire(lock: FileLock, holder: Path, timeout: float = 0.0) -> None:
     """Take a lock; raises ``InputError`` that names who holds it."""
     try:
         lock.acquire(timeout=timeout)

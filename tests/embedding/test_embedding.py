@@ -192,7 +192,7 @@ class TestTextTrain:
 
         class FromStep(TextRefine):
             def noisy_latents(self, task):
-                yield task.inversion.trajectory.latents[step, None]
+                yield from [task.inversion.trajectory.latents[step, None]] * 5
 
             def terms(self, task, words, initial, latent, _):
                 return super().terms(task, words, initial, latent, step)
