@@ -107,7 +107,7 @@ function ranked(run, count) {
 }
 
 function picture(key, title, ...below) {
-  return make("td", {}, make("img", { src: data.pictures[key], alt: title, loading: "lazy" }), ...below);
+  return make("td", {}, make("img", { src: data.pictures[key], alt: title }), ...below);
 }
 
 function line(kind, card, runs) {
