@@ -13,13 +13,13 @@ CONFIG_FOLDER = Path(str(files("diffharmon.conf")))
 
 
 def register_resolvers() -> None:
-    """Register the resolvers ``asset``, ``setting_number`` and ``settings_digest``.
+    """Register the resolvers ``asset``, ``setting_number`` and ``job_folder``.
 
     Once a job, since a launcher's worker inherits its parent's resolvers.
     """
     OmegaConf.register_new_resolver("asset", lambda name: str(ASSETS / name), replace=True)
     OmegaConf.register_new_resolver("setting_number", setting_number, replace=True)
-    OmegaConf.register_new_resolver("settings_digest", settings_digest, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
 def setting_number(job: int, shard: str | None) -> int:
@@ -27,8 +27,13 @@ def setting_number(job: int, shard: str | None) -> int:
     return job // int(shard.rpartition("/")[2]) if shard else job
 
 
-def settings_digest(overrides: Sequence[str]) -> str:
-    """Return a name for a job's folder that depends on its settings alone."""
+def job_folder(number: int, overrides: Sequence[str], sweeper: str) -> str:
+    """Return the name of a job's folder in its sweep: its number, under Optuna a name that its settings alone decide.
+
+    A study that is continued counts its jobs from 0 again, and must not run into the folders of before.
+    """
+    if "optuna" not in sweeper:
+        return str(number)
     return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:12]
 
 

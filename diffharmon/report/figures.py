@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 3.4  # inches: one column of a two-column page
-MAX_LABEL = 24  # characters of a line beside the axes
+MAX_LABEL = 28  # characters of a line beside the axes
 # Fonts are embedded as TrueType, which submission systems ask for; texts of an SVG stay texts.
 # Any for the keys: matplotlib 3.11 types them as a literal of every setting, 3.10 as str.
 STYLE: dict[Any, Any] = {
@@ -68,7 +68,7 @@ def gains(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value: 
         pairs = [(images[name], base.images[name]) for name in images if base is not None and name in base.images]
         own = [sign * (after - before) for after, before in pairs if math.isfinite(after) and math.isfinite(before)]
         if line != pivot.baseline and own:
-            shown.append(textwrap.fill(pivot.name(line), MAX_LABEL))
+            shown.append(textwrap.fill(pivot.name(line), MAX_LABEL, break_long_words=False))
             found.append(own)
     if not found:
         return False
