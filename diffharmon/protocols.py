@@ -18,12 +18,14 @@ from diffharmon.types import (
     Conditioning,
     Description,
     Edited,
+    Guidance,
     Inversion,
     Observer,
     Outcome,
     Schedule,
     Score,
     StructureGuidance,
+    Text,
     TokenEdit,
     Trajectory,
     WordSpans,
@@ -107,7 +109,7 @@ class Backbone(Protocol):
         """Decode to [0, 1], not clamped."""
         ...
 
-    def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Float[Tensor, "b n d"]:
+    def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of their input token embeddings replaced."""
         ...
 
@@ -120,9 +122,9 @@ class Backbone(Protocol):
         ...
 
     def predict(
-        self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Float[Tensor, "b n d"]
+        self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
-        """Predict the model output (noise or velocity) at one of a schedule's timesteps."""
+        """Predict the model output (noise or velocity) at one of a schedule's timesteps, a row of text a latent."""
         ...
 
     def attention(
@@ -151,7 +153,7 @@ class Sampler(Protocol):
         backbone: Backbone,
         latent: Float[Tensor, "1 c y x"],
         conditioning: Conditioning,
-        guidance: float,
+        guidance: Guidance,
         observe: Observer = ignore,
     ) -> Trajectory:
         """Invert a clean latent to noise under the foreground prompt."""
@@ -162,7 +164,7 @@ class Sampler(Protocol):
         backbone: Backbone,
         trajectory: Trajectory,
         conditioning: Conditioning,
-        guidance: float,
+        guidance: Guidance,
         rules: Sequence[AttentionRule] = (),
         observe: Observer = ignore,
     ) -> Float[Tensor, "2 c y x"]:

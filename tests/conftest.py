@@ -23,7 +23,7 @@ from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.sampler.ddim import DDIM, DDIMSchedule
 from diffharmon.sampler.loops import invert
 from diffharmon.structure.pidinet_network import PiDiNetNetwork
-from diffharmon.types import Composite, Conditioning, Description, Inversion, StructureGuidance
+from diffharmon.types import Composite, Conditioning, Description, Guidance, Inversion, StructureGuidance
 
 torch.set_num_threads(1)
 
@@ -31,11 +31,16 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
 
 
+def absent(what: str) -> None:
+    """Skip a test whose files are not here; in continuous integration, which must not pass untested, fail it."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Sample data and weights that stand beside the checkout, where they exist."""
     if not SHARED.is_dir():
-        pytest.skip(f"the shared folder with sample photos and weights is not at {SHARED}")
+        absent(f"the shared folder with sample photos and weights is not at {SHARED}")
     return SHARED
 
 
@@ -44,9 +49,7 @@ def golden_folder() -> Path:
     """The full recordings of the public code, where they exist; `tests/reference/golden` has a few numbers of them."""
     folder = SHARED / "parity"
     if not folder.is_dir():
-        missing = f"the folder with the public code's golden tensors is not at {folder}"
-        # Continuous integration must not pass because nothing was compared.
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        absent(f"the folder with the public code's golden tensors is not at {folder}")
     return folder
 
 
@@ -166,7 +169,7 @@ def conditioning(backbone, description) -> Conditioning:
     """Both prompts and the empty one, as the toy model embeds them."""
     with torch.no_grad():
         texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
-    return Conditioning(*(text.expand(5, -1, -1) for text in texts[:, None]), description, backbone.words(description))
+    return Conditioning(*(text.expand(5) for text in texts), description, backbone.words(description))
 
 
 @pytest.fixture
@@ -176,7 +179,7 @@ def inversion(backbone, schedule, conditioning) -> Inversion:
     image, mask = torch.rand(3, 64, 64), torch.zeros(1, 64, 64)
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
-        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, 0.0)
+        trajectory = invert(backbone, schedule, backbone.encode(image[None]), conditioning, Guidance(0.0))
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance())
 
 

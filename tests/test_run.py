@@ -109,12 +109,15 @@ def test_a_rerun_does_only_what_is_missing_and_never_mixes_configurations(comman
 
 
 def test_parts_are_chosen_and_left_out_on_the_command_line(command):
-    code, error, folder = command("embedding=[negative_prompt]", "sampler.direct_inversion=false", "logger=[csv]")
+    parts = ("embedding=[text_refine,negative_prompt]", "~embedding.text")
+    code, error, folder = command(*parts, "sampler.direct_inversion=false", "logger=[csv]")
     assert (code, error.count("Traceback")) == (0, 0)
     record = json.loads((folder / "run.json").read_text())
     config = record["config"]
     assert record["choices"]["method"] == "diffusion"
-    assert "negative_prompt" in str(record["choices"]["embedding"])
+    assert record["choices"]["embedding"] == "[text_refine,negative_prompt] ~embedding.text"
+    assert record["choices"]["structure"] == "[cross_attention,self_attention]"
+    assert set(config["embedding"]) == {"unconditional"}
     assert not any(name.startswith("hydra/") for name in record["choices"])
     assert config["embedding"]["unconditional"]["_target_"].endswith("NegativePrompt")
     assert set(config["structure"]) == {"cross_attention", "self_attention"}

@@ -15,7 +15,7 @@ from diffharmon.backbone.canvas import fitted
 from diffharmon.backbone.loading import load_parts, resolution_of
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError
-from diffharmon.types import AttentionRule, Capabilities, Description, TokenEdit, WordSpans
+from diffharmon.types import AttentionRule, Capabilities, Description, Text, TokenEdit, WordSpans
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -90,7 +90,7 @@ class StableDiffusion(nn.Module):
         """Decode scaled latents to images around [0, 1], not clamped."""
         return self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5
 
-    def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Float[Tensor, "b n d"]:
+    def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of their input embeddings replaced; gradients reach the edits.
 
         Raises:
@@ -98,7 +98,7 @@ class StableDiffusion(nn.Module):
         """
         ids = tokenize(self.tokenizer, prompts).to(self.device)
         with edited_tokens(self.text_encoder, tuple(edits) or (None,) * len(prompts)):
-            return self.text_encoder(ids).last_hidden_state
+            return Text(self.text_encoder(ids).last_hidden_state)
 
     def input_embeddings(self, prompt: str, positions: Sequence[int]) -> Float[Tensor, "k d"]:
         """Token plus position embeddings at ``positions``, as ``embed`` feeds them to the transformer."""
@@ -114,11 +114,11 @@ class StableDiffusion(nn.Module):
         )
 
     def predict(
-        self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Float[Tensor, "b n d"]
+        self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
         dtype = self.network.dtype
-        return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.to(dtype)).sample.float()
+        return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype)).sample.float()
 
     def attention(
         self, rules: Sequence[AttentionRule], sources: Sequence[int] = (), steps: int = 1

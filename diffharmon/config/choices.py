@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 
 from diffharmon.config.folders import CONFIG_FOLDER
 from diffharmon.errors import ConfigError
@@ -178,3 +180,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if found:
         return f"; did you mean {found[0]}?"
     return f"; expected one of {', '.join(known)}" if known else ""
+
+
+def recorded_choices(config: DictConfig) -> dict[str, Any]:
+    """Return what was chosen in each configuration group; empty where the run was not started by Hydra.
+
+    Hydra keeps no record of lists of parts: they are read off the overrides, or else are the names of their slots.
+    Parts taken away from a given list stand behind it, as on the command line.
+    """
+    if not HydraConfig.initialized():
+        return {}
+    hydra_config = HydraConfig.get()
+    found = {name: choice for name, choice in hydra_config.runtime.choices.items() if not name.startswith("hydra/")}
+    overrides = hydra_config.overrides.task
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    for group in MULTIPLE:
+        removed = [override for override in overrides if override.startswith(f"~{group}.")]
+        slots = f"[{','.join(map(str, config[group]))}]"
+        found[group] = " ".join([given[group], *removed]) if group in given else slots
+    return found

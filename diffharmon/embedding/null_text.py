@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
-from diffharmon.types import Conditioning, Event, Inversion, Observer, Schedule
+from diffharmon.types import Conditioning, Event, Guidance, Inversion, Observer, Schedule, Text
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ class NullText:
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
     ) -> Conditioning:
         """Return the conditioning with an unconditional embedding of its own at each step."""
-        unconditional = conditioning.unconditional[:1].clone().requires_grad_()
-        optimizer = torch.optim.AdamW([unconditional], lr=self.learning_rate, weight_decay=self.weight_decay)
+        empty = conditioning.unconditional[0]
+        tokens = empty.tokens.clone().requires_grad_()
+        unconditional = replace(empty, tokens=tokens)
+        optimizer = torch.optim.AdamW([tokens], lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = inversion.trajectory.schedule
         steps = len(schedule.timesteps)
         total = sum(self.updates(step) for step in range(steps))
@@ -67,11 +69,11 @@ class NullText:
                 with torch.enable_grad():
                     terms, after = self.terms(backbone, inversion, latent, unconditional, prediction, step)
                     loss = torch.stack(list(terms.values())).sum()
-                    (gradient,) = torch.autograd.grad(loss, [unconditional])
-                unconditional.grad = gradient
+                    (gradient,) = torch.autograd.grad(loss, [tokens])
+                tokens.grad = gradient
                 optimizer.step()
                 values = {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
-                values |= {"latent": after.detach(), "gradient": gradient, "embedding": unconditional.detach().clone()}
+                values |= {"latent": after.detach(), "gradient": gradient, "embedding": tokens.detach().clone()}
                 observe(Event("unconditional", done + update, total, values))
                 if loss.item() < self.stop_below:
                     break
@@ -80,9 +82,9 @@ class NullText:
             with torch.no_grad():
                 noise = self.guided(backbone, latent, unconditional, with_text, schedule.timesteps[step])
                 latent = schedule.denoise(latent, noise, step)
-            optimized.append(unconditional.detach().clone())
+            optimized.append(unconditional.detach())
             observe(Event("unconditional", done - 1, total, {"denoised": latent}))
-        return replace(conditioning, unconditional=torch.cat(optimized))
+        return replace(conditioning, unconditional=Text.cat(optimized))
 
     def updates(self, step: int) -> int:
         """Number of updates at a step."""
@@ -98,7 +100,7 @@ class NullText:
         step: int,
     ) -> Float[Tensor, "1 c y x"]:
         """Predict the conditional branch of a step under the foreground prompt."""
-        return backbone.predict(latent, schedule.timesteps[step], conditioning.foreground[step, None])
+        return backbone.predict(latent, schedule.timesteps[step], conditioning.foreground[step])
 
     def first_prediction(
         self,
@@ -116,20 +118,20 @@ class NullText:
         self,
         backbone: Backbone,
         latent: Float[Tensor, "1 c y x"],
-        unconditional: Float[Tensor, "1 n d"],
+        unconditional: Text,
         with_text: Float[Tensor, "1 c y x"],
         timestep: Num[Tensor, ""],
     ) -> Float[Tensor, "1 c y x"]:
         """Classifier-free guidance with a given conditional prediction."""
         without = backbone.predict(latent, timestep, unconditional)
-        return without + self.guidance * (with_text - without)
+        return Guidance(self.guidance).combine(without, with_text)
 
     def terms(
         self,
         backbone: Backbone,
         inversion: Inversion,
         latent: Float[Tensor, "1 c y x"],
-        unconditional: Float[Tensor, "1 n d"],
+        unconditional: Text,
         with_text: Float[Tensor, "1 c y x"],
         step: int,
     ) -> tuple[dict[str, Tensor], Float[Tensor, "1 c y x"]]:

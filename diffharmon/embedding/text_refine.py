@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffharmon.embedding.word_weights import weighted_vectors
 from diffharmon.protocols import Backbone
-from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, TokenEdit
+from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, Text, TokenEdit
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class TextRefine:
                 self.after_update(words)
             with torch.no_grad():
                 refined.append(self.encode(backbone, conditioning, words, fuse=self.fuse))
-            observe(Event("text", (step + 1) * self.updates - 1, total, {"embedding": refined[-1]}))
-        foreground, background = torch.stack(refined, dim=1)
+            observe(Event("text", (step + 1) * self.updates - 1, total, {"embedding": refined[-1].tokens}))
+        foreground, background = (Text.cat(texts) for texts in zip(*refined, strict=True))
         return replace(conditioning, foreground=foreground, background=background)
 
     def noisy_latents(self, task: Task) -> Iterator[Float[Tensor, "1 c y x"]]:
@@ -166,9 +166,7 @@ class TextRefine:
         """The weights of the background tokens."""
         return words.weights.softmax(dim=0)
 
-    def encode(
-        self, backbone: Backbone, conditioning: Conditioning, words: Words, fuse: bool = False
-    ) -> Float[Tensor, "2 n d"]:
+    def encode(self, backbone: Backbone, conditioning: Conditioning, words: Words, fuse: bool = False) -> Text:
         """Embed both prompts with the current vectors; ``fuse`` writes the fused one over the background tokens."""
         description, spans = conditioning.description, conditioning.words
         text = backbone.embed(
@@ -180,9 +178,11 @@ class TextRefine:
         )
         if not fuse:
             return text
-        positions = torch.tensor(spans.background_positions, device=text.device)
-        fused = (self.fusion(words)[:, None] * text[1, positions]).sum(dim=0)
-        return torch.stack([text[0], text[1].index_copy(0, positions, fused.expand(len(positions), -1))])
+        foreground, background = text.tokens
+        positions = torch.tensor(spans.background_positions, device=background.device)
+        fused = (self.fusion(words)[:, None] * background[positions]).sum(dim=0)
+        background = background.index_copy(0, positions, fused.expand(len(positions), -1))
+        return replace(text, tokens=torch.stack([foreground, background]))
 
     def terms(
         self, task: Task, words: Words, initial: Words, latent: Float[Tensor, "1 c y x"], step: int

@@ -48,9 +48,9 @@ class TextTrain(TextRefine):
             drawn = torch.randint(steps, (self.batch,), generator=generator).tolist()
             observe(Event("text", update, self.updates, self.train(task, optimizer, words, initial, drawn)))
         with torch.no_grad():
-            embedding = self.encode(backbone, conditioning, words, fuse=self.fuse)
-        observe(Event("text", max(self.updates - 1, 0), self.updates, {"embedding": embedding}))
-        foreground, background = embedding[:, None].expand(-1, steps, -1, -1)
+            text = self.encode(backbone, conditioning, words, fuse=self.fuse)
+        observe(Event("text", max(self.updates - 1, 0), self.updates, {"embedding": text.tokens}))
+        foreground, background = (prompt.expand(steps) for prompt in text)
         return replace(conditioning, foreground=foreground, background=background)
 
     def train(

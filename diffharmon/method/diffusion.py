@@ -36,6 +36,7 @@ from diffharmon.types import (
     Conditioning,
     Description,
     Edited,
+    Guidance,
     Inversion,
     Observer,
     Outcome,
@@ -95,8 +96,8 @@ class Diffusion(nn.Module):
         self.recomposer = recomposer
         self.evaluator = evaluator
         self.policy = policy
-        self.guidance = guidance
-        self.inversion_guidance = inversion_guidance
+        self.guidance = Guidance(guidance)
+        self.inversion_guidance = Guidance(inversion_guidance)
         self.descriptions = descriptions
         self.words = words
         self.seed = seed
@@ -239,9 +240,7 @@ class Diffusion(nn.Module):
         prompts = [description.foreground_prompt, description.background_prompt, ""]
         edits = (*weighted_edits(self.backbone, description), None)
         steps = len(self.sampler.schedule(self.backbone).timesteps)
-        foreground, background, unconditional = (
-            text.expand(steps, -1, -1) for text in self.backbone.embed(prompts, edits)[:, None]
-        )
+        foreground, background, unconditional = (text.expand(steps) for text in self.backbone.embed(prompts, edits))
         return Conditioning(foreground, background, unconditional, description, self.backbone.words(description))
 
     def encode(self, image: Float[Tensor, "3 h w"], name: str) -> Float[Tensor, "1 c y x"]:
@@ -271,10 +270,9 @@ class Diffusion(nn.Module):
     def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "rows columns"]]:
         """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
         step = len(conditioning.foreground) // 2
-        text = torch.stack([conditioning.foreground[step], conditioning.background[step]])
         latents = trajectory.latents[step].expand(2, -1, -1, -1)
         with self.backbone.attention([AttentionRule("cross", "record")]) as store:
-            self.backbone.predict(latents, trajectory.schedule.timesteps[step], text)
+            self.backbone.predict(latents, trajectory.schedule.timesteps[step], conditioning.prompts(step))
             maps = store.maps((latents.shape[-2], latents.shape[-1]))
         spans = {"foreground": conditioning.words.foreground, "background": conditioning.words.background}
         return {

@@ -1,8 +1,9 @@
 """Null-text optimization as the public code does it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,8 +37,8 @@ class ReferenceNullText(NullText):
         """Predict under the embedding of the step before, where asked for."""
         if not self.stale_first or step == 0:
             return with_text
-        stale = replace(conditioning, foreground=conditioning.foreground.roll(1, dims=0))
-        return self.predict_text(backbone, schedule, stale, latent, step)
+        with torch.no_grad():
+            return backbone.predict(latent, schedule.timesteps[step], conditioning.foreground[step - 1])
 
     def compared(
         self,

@@ -40,7 +40,7 @@ class ReferenceTextRefine(TextRefine):
         for step in range(steps):
             yield latent
             with torch.no_grad():
-                unconditional = task.conditioning.unconditional[step, None]
+                unconditional = task.conditioning.unconditional[step]
                 noise = task.backbone.predict(latent, schedule.timesteps[step], unconditional)
                 latent = schedule.denoise(latent, noise, step)
             done = (step + 1) * self.updates - 1

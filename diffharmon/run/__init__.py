@@ -80,6 +80,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     """
     from diffharmon import results
     from diffharmon.config import build
+    from diffharmon.config.choices import recorded_choices
     from diffharmon.results.provenance.configuration import config_hash
     from diffharmon.results.provenance.weights import weights_digest
     from diffharmon.run.loggers import open_loggers
@@ -101,7 +102,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     if len(dataset) == 1 and pending:
         dataset[0]  # One image: what is wrong with it is reported before a model loads.
     digest = config_hash(resolved)
-    ran, chosen = versions(), choices(config)
+    ran, chosen = versions(), recorded_choices(config)
     record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
     logged = {**resolved, "choices": chosen, "commit": ran.get("commit", "")}
     with open_loggers(config.logger if first else {}, folder, logged) as loggers:
@@ -152,14 +153,11 @@ def harmonize_pending(
     Raises:
         Interrupted: A signal asked to stop.
     """
-    from torch.utils.data import DataLoader
-
     from diffharmon import results
     from diffharmon.config import build
     from diffharmon.metrics import MetricSet
     from diffharmon.results.names import folder_names
-    from diffharmon.results.provenance.weights import weights_digest
-    from diffharmon.run.module import HarmonizeModule, PendingDataset, Shares, unbatch
+    from diffharmon.run.module import HarmonizeModule, PendingDataset, load_share
     from diffharmon.run.progress import RunProgress
     from diffharmon.run.result_writer import ResultWriter
 
@@ -167,7 +165,8 @@ def harmonize_pending(
     groups = metrics.groups
     if first:
         results.write_json(folder / "run.json", {**record, "columns": [group.to_json() for group in groups]})
-    stop_request, weights = StopRequest(), {}  # type: StopRequest, dict[str, str]
+    stop_request = StopRequest()
+    weights: dict[str, str] = {}
     images = PendingDataset(work.dataset, work.indices, work.words)
     progress = RunProgress(
         len(images), partial(describe_row, groups=groups), partial(gain_of, groups=groups), None if first else False
@@ -186,18 +185,26 @@ def harmonize_pending(
     )
     trainer = build_trainer(config, writer)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
-    method = build(config.method)
-    weights["weights"] = weights_digest(record["config"])  # now that models are downloaded
-    remark_on_seed(config.seed, method)
+    method = build_method(config, record["config"], weights)
     stopped = partial(bool, stop_request)
-    sampler = Shares(len(images), stopped)
-    loader = DataLoader(images, batch_size=1, sampler=sampler, collate_fn=unbatch)
+    module = HarmonizeModule(method, progress.begin, stopped)
     with progress.drawn():
-        trainer.predict(HarmonizeModule(method, progress.begin, stopped), loader, return_predictions=False)
+        trainer.predict(module, load_share(images, stopped), return_predictions=False)
     trainer.strategy.barrier()
     if stop_request.signal is not None and first:
         raise interrupted(stop_request.signal, folder, work.names)
     return progress.shown
+
+
+def build_method(config: DictConfig, resolved: Mapping[str, Any], digests: dict[str, str]) -> Any:
+    """Build the method, and add the digest of its weights, which are downloaded by then, to the rows' digests."""
+    from diffharmon.config import build
+    from diffharmon.results.provenance.weights import weights_digest
+
+    method = build(config.method)
+    digests["weights"] = weights_digest(resolved)
+    remark_on_seed(config.seed, method)
+    return method
 
 
 def interrupted(number: int, folder: Path, names: Sequence[str]) -> Interrupted:
@@ -219,21 +226,6 @@ def remark_on_seed(seed: int, method: Any) -> None:
     """Log that the seed changes nothing, where it was set and nothing draws random numbers."""
     if seed and not getattr(method, "draws_random", False):
         log.warning("seed=%d changes nothing: no part of this configuration draws random numbers", seed)
-
-
-def choices(config: DictConfig) -> dict[str, Any]:
-    """Return what was chosen in each configuration group; empty where the run was not started by Hydra.
-
-    Hydra keeps no record of lists of parts: they are read off the overrides, or else are the names of their slots.
-    """
-    from diffharmon.config.choices import MULTIPLE
-
-    if not HydraConfig.initialized():
-        return {}
-    hydra_config = HydraConfig.get()
-    found = {name: choice for name, choice in hydra_config.runtime.choices.items() if not name.startswith("hydra/")}
-    given = dict(override.lstrip("+").split("=", 1) for override in hydra_config.overrides.task if "=" in override)
-    return found | {group: given.get(group, f"[{','.join(map(str, config[group]))}]") for group in MULTIPLE}
 
 
 def build_trainer(config: DictConfig, writer: Any) -> Any:

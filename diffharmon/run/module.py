@@ -17,8 +17,8 @@ import torch.distributed as processes
 from annotated_types import Ge
 from lightning import LightningModule
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
-from torch.utils.data import Sampler
 
 from diffharmon import images
 from diffharmon.errors import DiffharmonError
@@ -177,6 +177,11 @@ class Stages(Watcher):
 def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
     """Collate a batch of one: every image is optimized on its own."""
     return batch[0]
+
+
+def load_share(images: PendingDataset, stopped: Callable[[], bool]) -> DataLoader:
+    """Return a loader of this process's share of the images, one at a time; it ends early when asked to stop."""
+    return DataLoader(images, batch_size=1, sampler=Shares(len(images), stopped), collate_fn=unbatch)
 
 
 class HarmonizeModule(LightningModule):

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
 from diffharmon.sampler.loops import edit, invert
-from diffharmon.types import AttentionRule, Conditioning, Observer, Trajectory, ignore
+from diffharmon.types import AttentionRule, Conditioning, Guidance, Observer, Trajectory, ignore
 
 
 class DDIMSchedule:
@@ -115,7 +115,7 @@ class DDIM:
         backbone: Backbone,
         latent: Float[Tensor, "1 c y x"],
         conditioning: Conditioning,
-        guidance: float,
+        guidance: Guidance,
         observe: Observer = ignore,
     ) -> Trajectory:
         """Invert a clean latent to noise under the foreground prompt."""
@@ -126,7 +126,7 @@ class DDIM:
         backbone: Backbone,
         trajectory: Trajectory,
         conditioning: Conditioning,
-        guidance: float,
+        guidance: Guidance,
         rules: Sequence[AttentionRule] = (),
         observe: Observer = ignore,
     ) -> Float[Tensor, "2 c y x"]:

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.protocols import Backbone
-from diffharmon.sampler.guidance import edit_rows, predict_guided
-from diffharmon.types import AttentionRule, Conditioning, Event, Observer, Schedule, Trajectory, ignore
+from diffharmon.types import AttentionRule, Conditioning, Event, Guidance, Observer, Schedule, Trajectory, ignore
 
 
 @torch.no_grad()
@@ -20,7 +19,7 @@ def invert(
     schedule: Schedule,
     latent: Float[Tensor, "1 c y x"],
     conditioning: Conditioning,
-    guidance: float,
+    guidance: Guidance,
     observe: Observer = ignore,
 ) -> Trajectory:
     """Invert a clean latent to noise under the foreground prompt (DDIM inversion).
@@ -30,9 +29,9 @@ def invert(
     steps = len(schedule.timesteps)
     latents = [latent]
     for step in reversed(range(steps)):
-        unconditional, conditional = conditioning.unconditional[step, None], conditioning.foreground[step, None]
+        unconditional, conditional = conditioning.unconditional[step], conditioning.foreground[step]
         timestep = schedule.inversion_timesteps[step]
-        output = predict_guided(backbone, latents[-1], timestep, unconditional, conditional, guidance)
+        output = guidance.predict(backbone.predict, latents[-1], timestep, unconditional, conditional)
         latents.append(schedule.invert(latents[-1], output, step))
         observe(Event("inversion", steps - 1 - step, steps, {"latent": latents[-1]}))
     return Trajectory(schedule, torch.cat(latents[::-1]))
@@ -43,7 +42,7 @@ def edit(
     backbone: Backbone,
     trajectory: Trajectory,
     conditioning: Conditioning,
-    guidance: float,
+    guidance: Guidance,
     rules: Sequence[AttentionRule] = (),
     target_correction: float | None = None,
     observe: Observer = ignore,
@@ -54,7 +53,7 @@ def edit(
         backbone: The model.
         trajectory: The inversion to start from.
         conditioning: Embeddings of each step.
-        guidance: Classifier-free guidance scale.
+        guidance: Classifier-free guidance.
         rules: Attention rules; the edited branch follows the source branch.
         target_correction: Where given, the source branch is put back on the trajectory after every step (direct
             inversion, arXiv 2310.01506) and the edited branch receives this fraction of the correction.
@@ -66,7 +65,7 @@ def edit(
     schedule = trajectory.schedule
     steps = len(schedule.timesteps)
     latents = trajectory.latents[0].expand(2, -1, -1, -1)
-    with backbone.attention(rules, edit_rows(guidance), steps) as store:
+    with backbone.attention(rules, guidance.rows, steps) as store:
         for step in range(steps):
             store.step = step
             latents = edit_step(backbone, schedule, latents, conditioning, guidance, step)
@@ -81,13 +80,13 @@ def edit_step(
     schedule: Schedule,
     latents: Float[Tensor, "2 c y x"],
     conditioning: Conditioning,
-    guidance: float,
+    guidance: Guidance,
     step: int,
 ) -> Float[Tensor, "2 c y x"]:
     """Denoise both branches by one step, each under its own prompt."""
-    unconditional = conditioning.unconditional[step].expand(2, -1, -1)
-    conditional = torch.stack([conditioning.foreground[step], conditioning.background[step]])
-    output = predict_guided(backbone, latents, schedule.timesteps[step], unconditional, conditional, guidance)
+    unconditional = conditioning.unconditional[step].expand(2)
+    timestep = schedule.timesteps[step]
+    output = guidance.predict(backbone.predict, latents, timestep, unconditional, conditioning.prompts(step))
     return schedule.denoise(latents, output, step)
 
 

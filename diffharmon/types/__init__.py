@@ -17,10 +17,12 @@ from torch import Tensor
 from diffharmon.types.attention import AttentionRule as AttentionRule
 from diffharmon.types.attention import Site as Site
 from diffharmon.types.description import Description as Description
+from diffharmon.types.guidance import Guidance as Guidance
 from diffharmon.types.light import LightChange as LightChange
 from diffharmon.types.sampling import Capabilities as Capabilities
 from diffharmon.types.sampling import Schedule as Schedule
 from diffharmon.types.sampling import Trajectory as Trajectory
+from diffharmon.types.text import Text as Text
 
 
 def _move(value: Tensor | None, device: torch.device | str) -> Tensor | None:
@@ -90,13 +92,17 @@ class WordSpans:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text embeddings of every sampling step: foreground, background and empty (unconditional) prompt."""
+    """Embedded prompts of every sampling step, a row a step: foreground, background and empty (unconditional)."""
 
-    foreground: Float[Tensor, "i n d"]
-    background: Float[Tensor, "i n d"]
-    unconditional: Float[Tensor, "i n d"]
+    foreground: Text
+    background: Text
+    unconditional: Text
     description: Description
     words: WordSpans
+
+    def prompts(self, step: int) -> Text:
+        """Return both prompts of a step: foreground (source branch), background (edited branch)."""
+        return Text.cat([self.foreground[step], self.background[step]])
 
 
 Loss = Callable[[Float[Tensor, "1 3 h w"]], Float[Tensor, ""]]

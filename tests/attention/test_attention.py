@@ -69,7 +69,7 @@ def test_replacing_changes_only_the_rows_it_names(backbone, inputs, rule):
 
 
 def test_equal_texts_and_latents_give_equal_rows_under_replacement(backbone, inputs):
-    latents, text = inputs[0][[0, 0]], inputs[1][[0, 0]]
+    latents, text = inputs[0][[0, 0]], inputs[1][0].expand(2)
     first, second = predict(backbone, (latents, text), REPLACE, sources=(0, 0))
     torch.testing.assert_close(first, second)
 
@@ -145,7 +145,7 @@ def test_recorded_maps_are_probabilities_of_the_asked_resolution(backbone, input
         with torch.no_grad(), backbone.attention([AttentionRule("cross", "record", queries=side * side)]) as store:
             backbone.predict(inputs[0], TIME, inputs[1])
             maps = store.maps(CANVAS)
-        assert maps.shape == (3, side, side, inputs[1].shape[1])
+        assert maps.shape == (3, side, side, inputs[1].tokens.shape[1])
         torch.testing.assert_close(maps.sum(dim=-1), torch.ones(3, side, side))
 
 
@@ -176,8 +176,9 @@ def test_a_new_call_overwrites_what_was_recorded(backbone, inputs):
 
 
 def test_gradients_reach_the_text_through_recorded_maps(backbone, inputs):
-    text = inputs[1].detach().clone().requires_grad_()
+    text = inputs[1].detach()
+    text.tokens.requires_grad_()
     with backbone.attention([AttentionRule("cross", "record", queries=64)]) as store:
         backbone.predict(inputs[0], TIME, text)
-        (gradient,) = torch.autograd.grad(store.maps(CANVAS)[..., 1].sum(), [text])
+        (gradient,) = torch.autograd.grad(store.maps(CANVAS)[..., 1].sum(), [text.tokens])
     assert gradient.abs().max() > 0

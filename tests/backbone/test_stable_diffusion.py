@@ -39,8 +39,9 @@ def test_gradient_checkpointing_changes_no_gradient(pipeline_folder, backbone):
     latent = torch.randn(1, 4, 16, 16)
     gradients = []
     for model in (backbone, spare):
-        text = model.embed(["cat bright"]).detach().requires_grad_()
-        gradients.append(torch.autograd.grad(model.predict(latent, TIME, text).square().sum(), [text])[0])
+        text = model.embed(["cat bright"]).detach()
+        text.tokens.requires_grad_()
+        gradients.append(torch.autograd.grad(model.predict(latent, TIME, text).square().sum(), [text.tokens])[0])
     torch.testing.assert_close(*gradients)
 
 
@@ -70,16 +71,16 @@ def test_a_prompt_that_does_not_fit_is_refused_not_cut(backbone):
 
 
 def test_edited_tokens_reach_the_output_with_gradient_and_leave_no_trace(backbone):
-    plain = backbone.embed(["cat bright"]).detach()
+    plain = backbone.embed(["cat bright"]).tokens.detach()
     vectors = backbone.input_embeddings("cat bright", [2]).detach().clone().requires_grad_()
-    same = backbone.embed(["cat bright"], [TokenEdit((2,), vectors)])
+    same = backbone.embed(["cat bright"], [TokenEdit((2,), vectors)]).tokens
     torch.testing.assert_close(same.detach(), plain)
-    other = backbone.embed(["cat bright"], [TokenEdit((2,), -vectors)])
+    other = backbone.embed(["cat bright"], [TokenEdit((2,), -vectors)]).tokens
     assert torch.equal(other[0, :2], plain[0, :2])  # causal: what stands before does not see it
     assert (other[0, 2] - plain[0, 2]).abs().max() > 1e-3
     (gradient,) = torch.autograd.grad(other.sum(), [vectors])
     assert gradient.abs().max() > 0
-    torch.testing.assert_close(backbone.embed(["cat bright"]), plain)
+    torch.testing.assert_close(backbone.embed(["cat bright"]).tokens, plain)
     layer = embedding_layer(backbone.text_encoder)
     with pytest.raises(RuntimeError, match="planned"), edited_tokens(backbone.text_encoder, [None]):
         raise RuntimeError("planned")

@@ -36,10 +36,10 @@ class TestTextRefine:
     def test_only_the_condition_tokens_move(self, backbone, inversion, conditioning):
         refined, _ = self.refine(backbone, inversion, conditioning, learning_rate=0.05, fuse=False)
         # Causal text encoder: start, object and nothing else stand before the first condition word.
-        assert torch.equal(refined.foreground[:, :2], conditioning.foreground[:, :2])
-        assert (refined.foreground[:, 2] - conditioning.foreground[:, 2]).abs().max() > 1e-3
-        assert torch.equal(refined.unconditional, conditioning.unconditional)
-        torch.testing.assert_close(backbone.embed(["cat dim cold"])[0], conditioning.foreground[0])
+        assert torch.equal(refined.foreground.tokens[:, :2], conditioning.foreground.tokens[:, :2])
+        assert (refined.foreground.tokens[:, 2] - conditioning.foreground.tokens[:, 2]).abs().max() > 1e-3
+        assert torch.equal(refined.unconditional.tokens, conditioning.unconditional.tokens)
+        torch.testing.assert_close(backbone.embed(["cat dim cold"]).tokens, conditioning.foreground[0].tokens)
 
     @pytest.mark.parametrize("side", ["foreground", "background"])
     def test_regularization_holds_the_words_of_both_prompts_back(self, backbone, inversion, conditioning, side):
@@ -47,7 +47,7 @@ class TestTextRefine:
         for regularization in (0.0, 1e4):
             settings = {"learning_rate": 0.05, "regularization": regularization, "fuse": False}
             refined, _ = self.refine(backbone, inversion, conditioning, **settings)
-            moved.append((getattr(refined, side) - getattr(conditioning, side)).norm())
+            moved.append((getattr(refined, side).tokens - getattr(conditioning, side).tokens).norm())
         assert moved[1] < 0.85 * moved[0]
 
     def test_background_words_are_fused_into_one_vector(self, backbone, inversion, conditioning):
@@ -59,9 +59,11 @@ class TestTextRefine:
         swapped = replace(conditioning, description=turned, words=backbone.words(turned))
         fused, _ = self.refine(backbone, inversion, swapped)
         apart, _ = self.refine(backbone, inversion, swapped, fuse=False)
-        assert torch.equal(fused.background[:, 2], fused.background[:, 3])
-        assert not torch.equal(apart.background[:, 2], apart.background[:, 3])
-        torch.testing.assert_close(fused.background[0, 2], apart.background[0, 2:4].mean(dim=0), atol=1e-2, rtol=1e-2)
+        assert torch.equal(fused.background.tokens[:, 2], fused.background.tokens[:, 3])
+        assert not torch.equal(apart.background.tokens[:, 2], apart.background.tokens[:, 3])
+        torch.testing.assert_close(
+            fused.background.tokens[0, 2], apart.background.tokens[0, 2:4].mean(dim=0), atol=1e-2, rtol=1e-2
+        )
 
     def test_words_are_fused_by_the_softmax_of_what_was_learnt(self, backbone, inversion, conditioning):
         three = replace(conditioning.description, background=("dim", "cold", "warm"))
@@ -71,8 +73,8 @@ class TestTextRefine:
         learnt = [event.values["words_weights"] for event in events if "words_weights" in event.values][1::2]
         assert (learnt[0] - learnt[0].mean()).abs().max() > 0.1
         for step, weights in enumerate(learnt):
-            expected = (weights.softmax(dim=0)[:, None] * apart.background[step, 2:5]).sum(dim=0)
-            torch.testing.assert_close(fused.background[step, 3], expected, atol=1e-4, rtol=1e-4)
+            expected = (weights.softmax(dim=0)[:, None] * apart.background.tokens[step, 2:5]).sum(dim=0)
+            torch.testing.assert_close(fused.background.tokens[step, 3], expected, atol=1e-4, rtol=1e-4)
 
     def test_a_resolution_without_attention_is_an_error_that_names_the_sides(self, backbone, inversion, conditioning):
         with pytest.raises(ValueError, match="8 x 8, 16 x 16 cells"):
@@ -98,12 +100,12 @@ class TestNullText:
             for step in range(5):
                 time = schedule.timesteps[step]
                 with_text = optimizer.predict_text(backbone, schedule, conditioning, plain, step)
-                noise = optimizer.guided(backbone, plain, conditioning.unconditional[step, None], with_text, time)
+                noise = optimizer.guided(backbone, plain, conditioning.unconditional[step], with_text, time)
                 plain = schedule.denoise(plain, noise, step)
         target = inversion.trajectory.latents[-1]
         assert (ends[-1] - target).norm() < (plain - target).norm()
-        assert torch.equal(refined.foreground, conditioning.foreground)
-        assert not torch.equal(refined.unconditional[0], refined.unconditional[-1])
+        assert torch.equal(refined.foreground.tokens, conditioning.foreground.tokens)
+        assert not torch.equal(refined.unconditional[0].tokens, refined.unconditional[-1].tokens)
 
     def test_each_step_is_drawn_to_the_latent_that_leaves_it_in_the_inversion(self, backbone, inversion, conditioning):
         _, events = run(NullText(guidance=4.0, reconstruction=10.0), backbone, inversion, conditioning)
@@ -126,7 +128,7 @@ class TestNullText:
         plain, _ = run(optimizer, backbone, inversion, conditioning)
         edged, events = run(optimizer, backbone, with_edges, conditioning)
         assert losses(events, "edges")[0] > 0
-        assert not torch.equal(plain.unconditional, edged.unconditional)
+        assert not torch.equal(plain.unconditional.tokens, edged.unconditional.tokens)
 
     @pytest.mark.parametrize("guidance", [0.0, 1.0])
     def test_a_guidance_that_leaves_nothing_to_optimize_is_refused(self, guidance):
@@ -143,15 +145,15 @@ class TestNullText:
 
 def test_negative_prompt_is_the_foreground_prompt(backbone, inversion, conditioning):
     refined = NegativePrompt().refine(backbone, inversion, conditioning, ignore)
-    assert torch.equal(refined.unconditional, conditioning.foreground)
-    assert functional.mse_loss(refined.background, conditioning.background) == 0
+    assert torch.equal(refined.unconditional.tokens, conditioning.foreground.tokens)
+    assert functional.mse_loss(refined.background.tokens, conditioning.background.tokens) == 0
 
 
 def test_order_matters(backbone, inversion, conditioning):
     text, null = TextRefine(divisor=8, learning_rate=0.05), NullText(guidance=2.5)
     first = null.refine(backbone, inversion, text.refine(backbone, inversion, conditioning, ignore), ignore)
     second = text.refine(backbone, inversion, null.refine(backbone, inversion, conditioning, ignore), ignore)
-    assert not torch.equal(first.unconditional, second.unconditional)
+    assert not torch.equal(first.unconditional.tokens, second.unconditional.tokens)
 
 
 class TestTextTrain:
@@ -162,11 +164,11 @@ class TestTextTrain:
     def test_all_steps_share_one_embedding_of_each_prompt(self, backbone, inversion, conditioning):
         refined, _ = self.refine(backbone, inversion, conditioning)
         for side in ("foreground", "background"):
-            embeddings = getattr(refined, side)
-            assert embeddings.shape == getattr(conditioning, side).shape
+            embeddings, initial = getattr(refined, side).tokens, getattr(conditioning, side).tokens
+            assert embeddings.shape == initial.shape
             assert all(torch.equal(embeddings[0], embedding) for embedding in embeddings)
-            assert (embeddings[0] - getattr(conditioning, side)[0]).abs().max() > 1e-3
-        assert torch.equal(refined.unconditional, conditioning.unconditional)
+            assert (embeddings[0] - initial[0]).abs().max() > 1e-3
+        assert torch.equal(refined.unconditional.tokens, conditioning.unconditional.tokens)
 
     def test_attention_is_drawn_to_the_mask(self, backbone, inversion, conditioning):
         _, events = self.refine(backbone, inversion, conditioning, batch=5, updates=20)
@@ -198,4 +200,4 @@ class TestTextTrain:
                 return super().terms(task, words, initial, latent, step)
 
         refined = FromStep(**refine.__dict__).refine(backbone, inversion, conditioning, ignore)
-        torch.testing.assert_close(trained.foreground[0], refined.foreground[0])
+        torch.testing.assert_close(trained.foreground[0].tokens, refined.foreground[0].tokens)

@@ -84,17 +84,14 @@ def test_changed_words_and_weights_are_redone(tmp_path, pipeline_folder, composi
     assert "2 done before" in start()[0]
 
 
-@pytest.mark.parametrize("removed", ["rows-rank0.jsonl"])
-def test_results_removed_while_a_run_is_under_way_are_named_and_done_again(
-    tmp_path, monkeypatch, call_command, rows_of, removed
-):
+def test_rows_removed_while_a_run_is_under_way_are_named_and_done_again(tmp_path, monkeypatch, call_command, rows_of):
     assert call_command(tmp_path / "whole", *MINI).returncode == 0
     harmonize, begun = ColorTransfer.harmonize, []
 
     def remove_and_harmonize(self, composite, observe):
         begun.append(composite.name)
         if len(begun) == 4:
-            (tmp_path / "run" / removed).rename(tmp_path / "elsewhere")
+            (tmp_path / "run" / "rows-rank0.jsonl").rename(tmp_path / "elsewhere")
         return harmonize(self, composite, observe)
 
     with monkeypatch.context() as context:

@@ -4,32 +4,16 @@ import pytest
 
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.negative_prompt import NegativePrompt
-from diffharmon.evaluator.none import NoEvaluator
-from diffharmon.method.diffusion import Diffusion
-from diffharmon.method.policy import Policy
-from diffharmon.recomposer.paste import Paste
-from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.types import ignore
 
 
 @pytest.fixture
-def attempt(backbone, composite):
+def attempt(method, composite):
     """Harmonize once with some words and settings."""
 
     def run(foreground="dim cold", background="bright", **changes):
-        settings = {
-            "describer": Fixed("cat", foreground, background),
-            "backbone": backbone,
-            "sampler": DDIM(steps=5, direct_inversion=False),
-            "embedding": {},
-            "structure": {"cross_attention": CrossAttention(), "self_attention": SelfAttention()},
-            "recomposer": Paste(),
-            "evaluator": NoEvaluator(),
-            "policy": Policy(iterations=1, ties="last"),
-            "guidance": 2.5,
-        }
-        return Diffusion(**{**settings, **changes}).harmonize(composite, ignore).best
+        return method(describer=Fixed("cat", foreground, background), **changes).harmonize(composite, ignore).best
 
     return run
 

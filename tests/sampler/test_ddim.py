@@ -9,7 +9,7 @@ from diffharmon.errors import ConfigError
 from diffharmon.protocols import Sampler
 from diffharmon.sampler.ddim import DDIM
 from diffharmon.sampler.loops import edit, invert
-from diffharmon.types import AttentionRule, Conditioning, Schedule, WordSpans
+from diffharmon.types import AttentionRule, Conditioning, Guidance, Schedule, WordSpans
 
 
 @pytest.fixture
@@ -20,9 +20,7 @@ def conditioning(backbone, description):
 def condition(backbone, description, steps=5):
     with torch.no_grad():
         texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
-    return Conditioning(
-        *(text.expand(steps, -1, -1) for text in texts[:, None]), description, backbone.words(description)
-    )
+    return Conditioning(*(text.expand(steps) for text in texts), description, backbone.words(description))
 
 
 def load(folder):
@@ -91,7 +89,7 @@ def test_it_implements_the_protocols(backbone, schedule):
 
 def test_a_trajectory_is_in_sampling_order_and_starts_from_the_image(backbone, schedule, conditioning):
     latent = torch.randn(1, 4, 16, 16)
-    trajectory = invert(backbone, schedule, latent, conditioning, 1.0)
+    trajectory = invert(backbone, schedule, latent, conditioning, Guidance(1.0))
     assert torch.equal(trajectory.latents[-1:], latent)
     assert trajectory.latents.shape == (6, 4, 16, 16)
     assert trajectory.schedule is schedule
@@ -105,8 +103,8 @@ def test_more_steps_reconstruct_better(folder, description):
         sampler = DDIM(steps, direct_inversion=False)
         conditioning = condition(backbone, description, steps)
         latent = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-        trajectory = sampler.invert(backbone, latent, conditioning, 1.0)
-        source = sampler.edit(backbone, trajectory, conditioning, 1.0)[0]
+        trajectory = sampler.invert(backbone, latent, conditioning, Guidance(1.0))
+        source = sampler.edit(backbone, trajectory, conditioning, Guidance(1.0))[0]
         errors.append(((source - latent[0]).norm() / latent.norm()).item())
     assert errors[1] < errors[0] < 0.5
 
@@ -116,8 +114,8 @@ def test_direct_inversion_ends_the_source_branch_where_the_inversion_began(backb
     ends = {}
     for direct, correction in ((False, 0.0), (True, 0.0), (True, 1.0)):
         sampler = DDIM(5, direct_inversion=direct, target_correction=correction)
-        trajectory = sampler.invert(backbone, latent, conditioning, 0.0)
-        ends[direct, correction] = sampler.edit(backbone, trajectory, conditioning, 2.5)
+        trajectory = sampler.invert(backbone, latent, conditioning, Guidance(0.0))
+        ends[direct, correction] = sampler.edit(backbone, trajectory, conditioning, Guidance(2.5))
     plain, published, corrected = ends.values()
     assert torch.equal(published[0], latent[0])
     assert torch.equal(corrected[0], latent[0])
@@ -133,10 +131,10 @@ def test_an_inversion_follows_the_foreground_prompt_as_far_as_guidance_says(
     backbone, schedule, conditioning, guidance, followed
 ):
     latent = torch.randn(1, 4, 16, 16)
-    plain = invert(backbone, schedule, latent, conditioning, guidance).latents
+    plain = invert(backbone, schedule, latent, conditioning, Guidance(guidance)).latents
     for prompt in ("foreground", "background", "unconditional"):
-        changed = replace(conditioning, **{prompt: getattr(conditioning, prompt).flip(1)})
-        moved = not torch.equal(invert(backbone, schedule, latent, changed, guidance).latents, plain)
+        changed = replace(conditioning, **{prompt: getattr(conditioning, prompt).map(lambda values: values.flip(1))})
+        moved = not torch.equal(invert(backbone, schedule, latent, changed, Guidance(guidance)).latents, plain)
         assert moved == (prompt in followed), prompt
 
 
@@ -149,19 +147,19 @@ def test_without_a_difference_in_text_both_branches_agree_under_rules(backbone, 
         conditioning.description,
         WordSpans({}, {}),
     )
-    trajectory = invert(backbone, schedule, torch.randn(1, 4, 16, 16), same, 0.0)
+    trajectory = invert(backbone, schedule, torch.randn(1, 4, 16, 16), same, Guidance(0.0))
     rules = (AttentionRule("cross", "replace"), AttentionRule("self", "replace"))
-    source, edited = edit(backbone, trajectory, same, guidance, rules)
+    source, edited = edit(backbone, trajectory, same, Guidance(guidance), rules)
     torch.testing.assert_close(source, edited, atol=1e-5, rtol=1e-4)
 
 
 def test_rules_act_in_their_part_of_the_edit(backbone, schedule, conditioning):
-    trajectory = invert(backbone, schedule, torch.randn(1, 4, 16, 16), conditioning, 0.0)
+    trajectory = invert(backbone, schedule, torch.randn(1, 4, 16, 16), conditioning, Guidance(0.0))
     latents = {}
     for start, end in ((0.0, 0.0), (0.0, 0.4), (0.6, 1.0)):
         events = []
         rule = AttentionRule("self", "replace", start=start, end=end)
-        edit(backbone, trajectory, conditioning, 2.5, [rule], observe=events.append)
+        edit(backbone, trajectory, conditioning, Guidance(2.5), [rule], observe=events.append)
         latents[start, end] = [event.values["latents"][1] for event in events]
     never, early, late = latents.values()
     assert not torch.equal(never[0], early[0])
@@ -172,8 +170,8 @@ def test_rules_act_in_their_part_of_the_edit(backbone, schedule, conditioning):
 def test_observers_receive_every_step(backbone, conditioning):
     events = []
     sampler = DDIM(5)
-    trajectory = sampler.invert(backbone, torch.randn(1, 4, 16, 16), conditioning, 0.0, events.append)
-    sampler.edit(backbone, trajectory, conditioning, 1.0, observe=events.append)
+    trajectory = sampler.invert(backbone, torch.randn(1, 4, 16, 16), conditioning, Guidance(0.0), events.append)
+    sampler.edit(backbone, trajectory, conditioning, Guidance(1.0), observe=events.append)
     assert [(event.stage, event.step) for event in events] == [
         *(("inversion", step) for step in range(5)),
         *(("edit", step) for step in range(5)),

@@ -48,7 +48,7 @@ def text_and_unet(backbone: StableDiffusion, golden: Golden) -> list[Row]:
     ids = tensor(golden, "prompt_ids")
     prompts = backbone.tokenizer.batch_decode(ids, skip_special_tokens=True)
     prompts = [prompt.replace("!", "").strip() for prompt in prompts]
-    text = backbone.embed(prompts)
+    text = backbone.embed(prompts).tokens
     latents = tensor(golden, "latents")
     used = tensor(golden, "text_emb")[: len(latents)]
     outputs = [backbone.network(latents, t, encoder_hidden_states=used).sample for t in tensor(golden, "unet_t")]

@@ -11,10 +11,9 @@ from diffharmon.method.diffusion import Diffusion
 from diffharmon.reference.golden.cases import GoldenCase
 from diffharmon.reference.golden.free import as_bytes
 from diffharmon.reference.golden.table import Row, pixels, relative
-from diffharmon.sampler.guidance import edit_rows
 from diffharmon.sampler.loops import edit_step
 from diffharmon.structure.combine import combine
-from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Trajectory
+from diffharmon.types import Conditioning, Event, Inversion, StructureGuidance, Text, Trajectory
 
 Golden = Mapping[str, np.ndarray]
 
@@ -39,10 +38,10 @@ def forced_rows(method: Diffusion, case: GoldenCase, iteration: int, label: str)
 def golden_conditioning(method: Diffusion, case: GoldenCase, golden: Golden) -> Conditioning:
     """The embeddings that the reference's edit used."""
     description = method.describer.describe(case.composite)
-    foreground, background = torch.from_numpy(golden["text_emb"]).unbind(dim=1)
+    foreground, background = map(Text, torch.from_numpy(golden["text_emb"]).unbind(dim=1))
     optimizer = null_text(method)
     ends = np.cumsum([optimizer.updates(step) for step in range(len(foreground))]) - 1
-    unconditional = torch.from_numpy(golden["uncond_opt"][ends])
+    unconditional = Text(torch.from_numpy(golden["uncond_opt"][ends]))
     words = method.backbone.words(description)
     return Conditioning(foreground, background, unconditional, description, words)
 
@@ -69,10 +68,10 @@ def null_rows(
             with_text = optimizer.predict_text(backbone, schedule, conditioning, latents[step], step)
             if inner == 0:
                 with_text = optimizer.first_prediction(backbone, schedule, conditioning, latents[step], step, with_text)
-            unconditional = embeddings[update, None].requires_grad_()
+            unconditional = Text(embeddings[update, None].requires_grad_())
             with torch.enable_grad():
                 terms, _ = optimizer.terms(backbone, inversion, latents[step], unconditional, with_text, step)
-                (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [unconditional])
+                (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), [unconditional.tokens])
             for name, term in terms.items():
                 column, weight = columns[name]
                 errors[name].append(relative(term / weight, golden["uncond_mse"][update, column]))
@@ -116,7 +115,7 @@ def edit_comparison(
     starts = torch.from_numpy(golden["p2p_latents"])
     errors = []
     for step in range(1, len(starts)):
-        with backbone.attention(guide.rules, edit_rows(method.guidance), len(starts)) as store, torch.no_grad():
+        with backbone.attention(guide.rules, method.guidance.rows, len(starts)) as store, torch.no_grad():
             store.step = step
             after = edit_step(backbone, trajectory.schedule, starts[step - 1], conditioning, method.guidance, step)
         errors.append(relative(after, golden["p2p_latents"][step]))

@@ -78,7 +78,7 @@ def inversion_rows(
     image = resize(seen.image, canvas.size, "lanczos", seen.alpha)
     with torch.no_grad():
         latent = method.encode(image, canvas.original.name)
-        empty = method.backbone.embed([""])
+        empty = method.backbone.embed([""]).tokens
     inverted = recorder.values("inversion", "latent")
     return [
         Row(label, "vae_latents", relative(latent, golden["vae_latents"]), 2e-5),

@@ -17,7 +17,7 @@ from diffharmon.reference.null_text import ReferenceNullText
 from diffharmon.reference.text_refine import ReferenceTextRefine
 from diffharmon.sampler.ddim import DDIM, DDIMSchedule
 from diffharmon.sampler.loops import invert
-from diffharmon.types import Conditioning, Description, Inversion, StructureGuidance
+from diffharmon.types import Conditioning, Description, Guidance, Inversion, StructureGuidance, Text
 
 # What stands in for the recorded prompts: as many condition tokens, in the toy tokenizer's words.
 PROMPTS = {
@@ -64,9 +64,8 @@ def start(backbone, shifted, case) -> tuple[Inversion, Conditioning]:
     mask[:, 16:48, 16:48] = 1
     with torch.no_grad():
         texts = backbone.embed([description.foreground_prompt, description.background_prompt, ""])
-        texts = [text.expand(steps, -1, -1) for text in texts[:, None]]
-        conditioning = Conditioning(*texts, description, backbone.words(description))
-        trajectory = invert(backbone, shifted, backbone.encode(image[None]), conditioning, 0.0)
+        conditioning = Conditioning(*(text.expand(steps) for text in texts), description, backbone.words(description))
+        trajectory = invert(backbone, shifted, backbone.encode(image[None]), conditioning, Guidance(0.0))
     return Inversion(image, mask, mask[:, ::4, ::4], trajectory, StructureGuidance()), conditioning
 
 
@@ -109,7 +108,7 @@ class ReplayedNullText(ReferenceNullText):
 
     def terms(self, backbone, inversion, latent, unconditional, with_text, step):
         # A loss of 1, so that it never ends a step early, with the recorded gradient.
-        slope = (unconditional - unconditional.detach()) * next(self.gradients)
+        slope = (unconditional.tokens - unconditional.tokens.detach()) * next(self.gradients)
         return {"reconstruction": 1 + slope.sum()}, latent
 
 
@@ -145,7 +144,7 @@ def test_attention_gives_the_recorded_losses(recorded, config):
 
 
 def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, backbone, start):
-    width = start[1].foreground.shape[-1]
+    width = start[1].foreground.tokens.shape[-1]
     names = ("foreground", "background", "weights")
 
     def words(kind):
@@ -168,13 +167,13 @@ def test_text_gradients_lead_to_the_recorded_words(recorded, case, config, backb
 
 def test_null_text_gradients_lead_to_the_recorded_embeddings(recorded, config, backbone, shifted, start):
     inversion, conditioning = start
-    tokens, width = conditioning.unconditional.shape[1:]
+    tokens, width = conditioning.unconditional.tokens.shape[1:]
 
     def embedding(name):
         values = widened(recorded[f"null_{name}"], width)
         return torch.nn.functional.pad(values, (0, 0, 0, tokens - values.shape[-2]))
 
-    unconditional = embedding("initial").expand(len(shifted.timesteps), -1, -1)
+    unconditional = Text(embedding("initial")[None]).expand(len(shifted.timesteps))
     conditioning = replace(conditioning, unconditional=unconditional)
     remaining = iter(embedding("gradient")[:, None])
     events = []
@@ -185,7 +184,7 @@ def test_null_text_gradients_lead_to_the_recorded_embeddings(recorded, config, b
     torch.testing.assert_close(reached, embedding("embedding"), atol=1e-6, rtol=1e-5)
     # One update in each of the first ten steps, then two: a step keeps what its last update reached.
     last = [step if step < 10 else 11 + 2 * (step - 10) for step in range(len(shifted.timesteps))]
-    torch.testing.assert_close(result.unconditional, embedding("embedding")[last], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(result.unconditional.tokens, embedding("embedding")[last], atol=1e-6, rtol=1e-5)
 
 
 def test_null_text_terms_add_up_to_the_recorded_loss(recorded, config):
