@@ -59,7 +59,7 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
         ConfigError: A group of several parts is given one name instead of a list, or two parts for the same slot; a
             group of one choice is given something else than a name.
     """
-    overrides = [override for override in overrides if override != "experiment=null"]  # Hydra's own default
+    overrides = [o for o in overrides if o not in ("experiment=null", "sweep=null")]  # Hydra's own defaults
     choosing = [o for o in overrides if _CHOICE.match(o)]
     for override in OverridesParser.create().parse_overrides(choosing):
         group = str(override.key_or_group)

@@ -114,10 +114,11 @@ class Diffusion(nn.Module):
 
     @property
     def draws_random(self) -> bool:
-        """Whether the seed can change a result: where a description is chosen among several, or the describer's own."""
+        """Whether the seed can change a result: in the choice among descriptions, or in a part that draws its own."""
         policy = self.policy
         switches = policy.restarts > 0 and policy.iterations > policy.patience + 1 and policy.redescribe == "known"
-        return (switches and self.descriptions > 2) or getattr(self.describer, "seed", None) is not None
+        drawing = any(getattr(part, "draws_random", False) for part in self.embedding.values())
+        return (switches and self.descriptions > 2) or drawing or getattr(self.describer, "seed", None) is not None
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
