@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := dev,figures,gemini,google-genai,joblib,slurm,tensorboard
+EXTRAS := dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
 # uv does not read pip's configuration: wheels that pip would find in a local folder are told to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 
@@ -48,9 +48,11 @@ check: lint type test ## What continuous integration runs.
 parity: $(STAMP) ## Compare with golden tensors of the public code: make parity GOLDEN=DIR.
 	$(BIN)/python scripts/check_parity.py --pipeline $(GOLDEN)/pipeline --cases $(GOLDEN)
 
-studies: $(STAMP) ## Rerun the studies of experiments/ on the built-in benchmark (and on IHARMONY4_ROOT where it is set).
-	for study in components baselines recomposers guidance; do \
-		$(BIN)/python experiments/study.py $$study runs/studies/$$study || exit 1; \
+studies: $(STAMP) ## Rerun prepared sweeps on the built-in benchmark, and what each quirk of the public code changes.
+	for sweep in baselines recomposers steps; do \
+		$(BIN)/diffharmon sweep=$$sweep dataset=mini dataset.limit=8 describer=file \
+			'describer.path=$${asset:mini/triples.jsonl}' hydra.sweep.dir=runs/studies/$$sweep || exit 1; \
+		$(BIN)/diffharmon-report runs/studies/$$sweep || exit 1; \
 	done
 	$(BIN)/python experiments/quirks/measure.py sampler.steps=20
 

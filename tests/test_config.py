@@ -38,7 +38,8 @@ GROUPS = (
     [(group, choice) for group in (*GROUPS, "metrics", "logger", "experiment") for choice in choices(group)],
 )
 def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_path):
-    monkeypatch.setenv("IHARMONY4_ROOT", str(tmp_path))
+    for name in ("IHARMONY4_ROOT", "CCHARMONY_ROOT", "REALHM_ROOT", "REAL_COMPOSITES_ROOT"):
+        monkeypatch.setenv(name, str(tmp_path))
     required = {
         ("dataset", "single"): ["dataset.image=a.png", "dataset.mask=b.png"],
         ("dataset", "folder"): ["dataset.images=a", "dataset.masks=b"],
@@ -165,7 +166,7 @@ def test_what_does_not_fit_in_an_experiment_file_is_refused(content, message, tm
 
 def test_every_config_group_is_a_kind():
     folders = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert folders == {*KINDS, "trainer", "experiment", "hydra", "training"}
+    assert folders == {*KINDS, "trainer", "experiment", "hydra", "sweep", "training"}
     assert all(hasattr(protocols, name) for name in KINDS.values())
 
 

@@ -92,7 +92,7 @@ def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder
     )
     method = build(config.method)
     assert isinstance(method, Diffusion)
-    assert method.guidance == Guidance(2.5)
+    assert method.guidance == Guidance(1.0 if experiment == "no_guidance" else 2.5)
 
 
 @pytest.mark.parametrize(

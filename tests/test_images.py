@@ -139,14 +139,14 @@ def test_cmyk_is_read_as_rgb(tmp_path):
     assert picture.profile is None
 
 
-def test_profile_is_kept_for_rgb_only(tmp_path):
+def test_a_profile_is_kept_if_it_can_be_used(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path = save(tmp_path / "a.png", photo(), icc_profile=profile)
     assert read_image(path).profile == profile
     write_image(tmp_path / "b.png", read_image(path).image, profile=profile)
     assert Image.open(tmp_path / "b.png").info["icc_profile"] == profile
-    grey = profile[:16] + b"GRAY" + profile[20:]
-    assert read_image(save(tmp_path / "c.png", photo()[..., 0], icc_profile=grey)).profile is None
+    broken = profile[:16] + b"GRAY" + profile[20:]
+    assert read_image(save(tmp_path / "c.png", photo()[..., 0], icc_profile=broken)).profile is None
 
 
 MASK = np.zeros((24, 32), np.uint8)

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_module
 from hydra.errors import MissingConfigException
 
 from diffharmon import images
+from diffharmon.config.folders import job_folder
 from diffharmon.files import ASSETS
 from diffharmon.report.runs import collect
 
@@ -123,15 +124,25 @@ def test_optuna_looks_for_the_largest_result(tmp_path, run_command, jobs_of):
     pytest.importorskip(
         "hydra_plugins.hydra_optuna_sweeper", reason="the plugin of hydra/sweeper=tune is not installed"
     )
-    done = run_command(
-        tmp_path,
-        *("-m", "experiment=demo", "evaluator=none", "trainer=cpu", "sampler.steps=2", "hydra/sweeper=tune"),
-        *("recomposer.strength=interval(0.0, 1.0)", "hydra.sweeper.n_trials=3"),
-    )
-    assert done.returncode == 0, done.stderr
-    best = max(row["fpsnr"] for job in jobs_of(tmp_path).values() for row in job)
-    text = (tmp_path / "optimization_results.yaml").read_text()
-    assert float(text.partition("best_value: ")[2].split()[0]) == pytest.approx(best)
+    pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    for seed in (0, 1):
+        done = run_command(
+            tmp_path,
+            *("-m", "experiment=demo", "evaluator=none", "trainer=cpu", "sampler.steps=2", "hydra/sweeper=tune"),
+            *("recomposer.strength=interval(0.0, 1.0)", "hydra.sweeper.n_trials=3"),
+            f"hydra.sweeper.sampler.seed={seed}",
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(jobs_of(tmp_path)) == 3 * (seed + 1), "the second sweep continues the first"
+        best = max(row["fpsnr"] for job in jobs_of(tmp_path).values() for row in job)
+        text = (tmp_path / "optimization_results.yaml").read_text()
+        assert float(text.partition("best_value: ")[2].split()[0]) == pytest.approx(best)
+
+
+def test_a_continued_study_never_meets_the_folders_of_before():
+    tuned = [job_folder(0, [f"recomposer.strength={value}"], "x.optuna.Sweeper") for value in (0.1, 0.2, 0.1)]
+    assert tuned[0] == tuned[2] != tuned[1]
+    assert job_folder(3, ["seed=1"], "hydra._internal.core_plugins.basic_sweeper.BasicSweeper") == "3"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from diffharmon.api.result import Result
 from diffharmon.config import build, composed, load_target
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import ConfigError, InputError
-from diffharmon.types import Composite, ignore
+from diffharmon.types import Composite, Watcher, ignore
 
 Words = str | Sequence[str]
 
@@ -59,7 +60,11 @@ class Harmonizer:
         background: Any = None,
         strength: float | None = None,
         seed: int | None = None,
+        variants: int | None = None,
         position: tuple[int, int] = (0, 0),
+        colour: bool = False,
+        max_megapixels: float = images.MAX_MEGAPIXELS,
+        watch: Watcher = ignore,
     ) -> Result:
         """Harmonize one composite, or one cut-out over a background.
 
@@ -71,29 +76,40 @@ class Harmonizer:
             background: Words for the light of the scene; without a composite, the photo to put the cut-out on.
             strength: 1 applies the change fully, 0 not at all; None as configured.
             seed: Seeds all that is random; None as configured.
+            variants: How many results to choose from; None as configured.
             position: Column and row of the cut-out's upper left corner in the background; may lie outside.
+            colour: Treat a grey composite as one with colours, which the result may then have.
+            max_megapixels: The largest number of pixels of a file in millions.
+            watch: Follows the method: receives every step and surrounds every stage.
 
         Raises:
             InputError: A picture cannot be read or does not fit, or only one side has words.
             ConfigError: The method takes no words, seed or strength.
         """
         if composite is None:
-            source, made = compose_cut_out(foreground, background, position)
+            source, made = compose_cut_out(foreground, background, position, max_megapixels)
             words: tuple[Words | None, Words | None] = (None, None)
         else:
-            source, made = read_composite(composite, mask)
+            source, made = read_composite(composite, mask, max_megapixels, colour)
             words = (foreground, background)
         with self._lock, torch.inference_mode(False):
-            outcome = self._method(object, *words, strength, seed).harmonize(made, ignore)
-        variants = tuple(
-            Result(made, attempt.image, attempt.description, attempt.score.value, outcome.reason, source)
-            for attempt in outcome.attempts
+            outcome = self._method(object, *words, strength, seed, variants).harmonize(made, watch)
+        choices = outcome.variants or outcome.attempts
+        results = tuple(
+            Result(made, choice.image, choice.description, choice.score.value, outcome.reason, source)
+            for choice in choices
         )
-        best = next(index for index, attempt in enumerate(outcome.attempts) if attempt is outcome.best)
-        return variants[best].with_variants(variants)
+        best = next(result for result in results if result.harmonized is outcome.best.image)
+        return replace(best, variants=results, attention=outcome.best.words)
 
     def _method(
-        self, object: str, foreground: Words | None, background: Words | None, strength: float | None, seed: int | None
+        self,
+        object: str,
+        foreground: Words | None,
+        background: Words | None,
+        strength: float | None,
+        seed: int | None,
+        variants: int | None,
     ) -> Any:
         """Put the loaded parts together with what belongs to this call."""
         parts = dict(self._parts)
@@ -108,6 +124,9 @@ class Harmonizer:
         if seed is not None:
             self._require("seed", "seed")
             parts["seed"] = seed
+        if variants is not None:
+            self._require("describer", "variants")
+            parts["variants"] = variants
         return self._build(**parts)
 
     def _with_strength(self, strength: float) -> dict[str, Any]:
@@ -125,29 +144,40 @@ class Harmonizer:
             raise ConfigError(f"{what}: {self.config.method['_target_']} takes none; leave it out")
 
 
-def read_composite(composite: Any, mask: Any) -> tuple[Loaded, Composite]:
+def read_composite(
+    composite: Any, mask: Any, max_megapixels: float = images.MAX_MEGAPIXELS, colour: bool = False
+) -> tuple[Loaded, Composite]:
     """Read a composite and its mask from any kind of picture.
+
+    Args:
+        composite: The composite.
+        mask: Its foreground mask.
+        max_megapixels: The largest number of pixels of a file in millions.
+        colour: Treat a grey composite as one with colours.
 
     Raises:
         InputError: One of them cannot be read, they differ in size, or the mask selects nothing or everything.
     """
-    source = load(composite, "composite")
+    source = load(composite, "composite", max_megapixels)
+    if colour:
+        source = replace(source, picture=images.coloured(source.picture))
     if mask is None:
         raise InputError("mask: expected the foreground mask of the composite, got none")
-    foreground = load_mask(mask)
-    images.check_mask(foreground, source.image, "mask")
-    return source, Composite(
-        source.name, "call", source.image, foreground, None, source.alpha, source.profile, source.depth, source.grey
-    )
+    foreground = load_mask(mask, max_megapixels)
+    images.check_mask(foreground, source.picture.image, "mask")
+    return source, source.picture.composite(source.name, "call", foreground)
 
 
-def compose_cut_out(cut_out: Any, background: Any, position: tuple[int, int]) -> tuple[Loaded, Composite]:
-    """Lay a cut-out over a background; its alpha channel becomes the foreground mask.
+def compose_cut_out(
+    cut_out: Any, background: Any, position: tuple[int, int], max_megapixels: float = images.MAX_MEGAPIXELS
+) -> tuple[Loaded, Composite]:
+    """Lay a cut-out over a background, in whose colour space they are blended; its alpha becomes the foreground mask.
 
     Args:
         cut_out: A picture with transparency.
         background: The photo beneath, which gives the result its size.
         position: Column and row of the cut-out's upper left corner; what lies outside is cut off.
+        max_megapixels: The largest number of pixels of a file in millions.
 
     Raises:
         InputError: A picture is missing, the cut-out has no transparency, or nothing of it lies inside.
@@ -156,16 +186,26 @@ def compose_cut_out(cut_out: Any, background: Any, position: tuple[int, int]) ->
         raise InputError(
             "expected a composite and its mask, or foreground= a cut-out with alpha and background= a photo"
         )
-    front, behind = load(cut_out, "foreground"), load(background, "background")
+    front = load(cut_out, "foreground", max_megapixels).picture
+    behind = load(background, "background", max_megapixels)
     if front.alpha is None:
         raise InputError("foreground: expected a cut-out with an alpha channel, got a picture without one")
-    size = tuple(behind.image.shape[-2:])
+    photo = images.coloured(behind.picture)
+    size = tuple(photo.image.shape[-2:])
     colour, cover = (_placed(part, size, position) for part in (front.image, front.alpha))
-    images.check_mask(cover, behind.image, "foreground (its alpha at this position)")
-    image = torch.where(cover > 0, cover * colour + (1 - cover) * behind.image, behind.image)
-    return behind, Composite(
-        behind.name, "call", image, cover, None, behind.alpha, behind.profile, behind.depth, grey=False
-    )
+    images.check_mask(cover, photo.image, "foreground (its alpha at this position)")
+    if photo.encoded is not None:
+        encoded = _over(images.from_srgb(colour, photo.profile), cover, photo.encoded)
+        photo = replace(photo, encoded=encoded)
+    photo = replace(photo, image=_over(colour, cover, photo.image))
+    return behind, photo.composite(behind.name, "call", cover)
+
+
+def _over(
+    front: Float[Tensor, "3 h w"], cover: Float[Tensor, "1 h w"], behind: Float[Tensor, "3 h w"]
+) -> Float[Tensor, "3 h w"]:
+    """Lay one picture over another, which stays bit for bit where nothing covers it."""
+    return torch.where(cover > 0, cover * front + (1 - cover) * behind, behind)
 
 
 def _placed(

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from diffharmon import images
 from diffharmon.errors import InputError
+from diffharmon.images import MAX_MEGAPIXELS, Picture
+from diffharmon.images.colour import kind as colour_kind
+from diffharmon.types import Composite
 
 EXPECTED = "expected a file, a PIL image, a numpy array (h w 3 or h w) or a torch tensor (3 h w or 1 h w)"
 
@@ -22,42 +25,36 @@ class Loaded:
     """A picture with what is needed to give it back as it came.
 
     Attributes:
-        image: RGB in [0, 1].
-        alpha: Transparency in [0, 1], where the picture has one.
+        picture: Its content.
         kind: ``file``, ``pil``, ``numpy`` or ``torch``.
-        profile: ICC profile of a file.
-        depth: Bits a sample.
-        grey: Whether it has no colour.
         name: Stem of a file's name; ``image`` for anything else.
     """
 
-    image: Float[Tensor, "3 h w"]
-    alpha: Float[Tensor, "1 h w"] | None
+    picture: Picture
     kind: str
-    profile: bytes | None = None
-    depth: int = 8
-    grey: bool = False
     name: str = "image"
 
 
-def load(picture: Any, what: str) -> Loaded:
+def load(picture: Any, what: str, max_megapixels: float = MAX_MEGAPIXELS) -> Loaded:
     """Read a picture of any of the kinds.
 
-    Arrays of integers span their type's range; floating point is in [0, 1].
+    Arrays of integers span their type's range; floating point is in [0, 1]. Arrays are sRGB; files and PIL images are
+    of the colour space that they state.
 
     Args:
         picture: The picture.
         what: What it is, for messages.
+        max_megapixels: The largest number of pixels of a file in millions.
 
     Raises:
         InputError: It is of no such kind, or its shape or range is not one of a picture.
     """
     if isinstance(picture, str | os.PathLike):
         path = Path(picture).expanduser()
-        read = images.read_image(path)
-        return Loaded(read.image, read.alpha, "file", read.profile, read.depth, read.grey, path.stem)
+        return Loaded(images.read_image(path, max_megapixels), "file", path.stem)
     if isinstance(picture, Image.Image):
-        return _from_array(np.asarray(_plain(picture)), "pil", what)
+        profile = None if picture.mode in ("CMYK", "LAB", "YCbCr") else picture.info.get("icc_profile")
+        return _from_array(np.asarray(_plain(picture)), "pil", what, profile)
     if isinstance(picture, Tensor):
         values = picture.detach().cpu()
         if values.ndim == 2:
@@ -70,35 +67,42 @@ def load(picture: Any, what: str) -> Loaded:
     raise InputError(f"{what}: {EXPECTED}, got {type(picture).__name__}")
 
 
-def load_mask(mask: Any) -> Float[Tensor, "1 h w"]:
+def load_mask(mask: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Float[Tensor, "1 h w"]:
     """Read a foreground mask: of files what the mask rule reads, of arrays the alpha channel or the grey values.
 
     Raises:
         InputError: As ``load``.
     """
     if isinstance(mask, str | os.PathLike):
-        return images.read_mask(Path(mask).expanduser())
+        return images.read_mask(Path(mask).expanduser(), max_megapixels=max_megapixels)
     if isinstance(mask, np.ndarray | Tensor) and mask.dtype in (np.bool_, torch.bool):
         mask = mask.astype(np.float32) if isinstance(mask, np.ndarray) else mask.float()
-    loaded = load(mask, "mask")
+    loaded = load(mask, "mask").picture
     if loaded.alpha is not None and float(loaded.alpha.min()) < 1:
         return loaded.alpha
     return loaded.image[:1]
 
 
-def give_back(image: Float[Tensor, "3 h w"], like: Loaded) -> Any:
-    """Return a result as the kind of picture that came in; a file comes back as a PIL image."""
-    values = images.to_grey(image) if like.grey else image
-    if like.alpha is not None:
-        values = torch.cat((values, like.alpha.to(values)))
-    if like.kind == "torch":
+def give_back(result: Float[Tensor, "3 h w"], composite: Composite, kind: str) -> Any:
+    """Return a result as the kind of picture that came in; a file comes back as a PIL image of 8 bits.
+
+    PIL images have the colour space of what came in, with its profile.
+    """
+    own = images.own_values(composite, result)
+    values = images.to_grey(own) if composite.grey else own
+    if composite.alpha is not None:
+        values = torch.cat((values, composite.alpha.to(values)))
+    if kind == "torch":
         return values
-    samples = images.quantize(values, 16 if like.kind == "numpy" and like.depth == 16 else min(like.depth, 8))
-    if like.kind == "numpy" and like.depth == 32:
-        samples = values.cpu().numpy()
-    array = np.ascontiguousarray(samples.transpose(1, 2, 0))
-    array = array[..., 0] if array.shape[2] == 1 else array
-    return array if like.kind == "numpy" else Image.fromarray(array)
+    deep = kind == "numpy" and composite.depth > 8
+    array = images.quantize(values, composite.depth if deep else 8).transpose(1, 2, 0)
+    array = np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array)
+    if kind == "numpy":
+        return array
+    picture = Image.fromarray(array)
+    if composite.profile is not None and not composite.linear:
+        picture.info["icc_profile"] = composite.profile
+    return picture
 
 
 def _plain(picture: Image.Image) -> Image.Image:
@@ -111,7 +115,7 @@ def _plain(picture: Image.Image) -> Image.Image:
     return picture.convert("RGBA" if transparent else "RGB")
 
 
-def _from_array(array: np.ndarray, kind: str, what: str) -> Loaded:
+def _from_array(array: np.ndarray, kind: str, what: str, profile: bytes | None = None) -> Loaded:
     given = array.shape
     if array.ndim == 2:
         array = array[..., None]
@@ -129,4 +133,6 @@ def _from_array(array: np.ndarray, kind: str, what: str) -> Loaded:
     channels = len(values)
     colour = values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)
     alpha = values[-1:].contiguous() if channels in (2, 4) else None
-    return Loaded(colour.contiguous(), alpha, kind, depth=depth, grey=channels < 3)
+    grey = channels < 3
+    fitting = profile if grey or colour_kind(profile) == "rgb" else None
+    return Loaded(images.picture_of(colour.contiguous(), alpha, fitting, depth, grey), kind)

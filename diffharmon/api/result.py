@@ -2,7 +2,8 @@
 
 import base64
 import io
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from diffharmon import images
 from diffharmon.api.pictures import Loaded, give_back
+from diffharmon.images import layers
 from diffharmon.images.lut import POINTS, Lut, fit
 from diffharmon.types import Composite, Description
 
@@ -28,7 +30,8 @@ class Result:
         words: The description that the result follows; empty for methods without words.
         score: The evaluator's score; higher is more harmonious.
         reason: Why the method stopped.
-        variants: All attempts in order, this result among them.
+        variants: Results to choose from, this one among them: those asked for, else all attempts in order.
+        attention: Where each word attends, by side and word, such as ``background warm``.
     """
 
     composite: Composite
@@ -38,30 +41,33 @@ class Result:
     reason: str
     source: Loaded = field(repr=False)
     variants: tuple["Result", ...] = field(default=(), repr=False)
+    attention: Mapping[str, Float[Tensor, "rows columns"]] = field(default_factory=dict, repr=False)
 
     @property
     def image(self) -> Any:
         """The result as the kind of picture that came in; a PIL image for files."""
-        return give_back(self.harmonized, self.source)
+        return give_back(self.harmonized, self.composite, self.source.kind)
 
     def save(self, path: str | Path) -> Path:
-        """Write the result at the input's depth, with its transparency and colour profile.
+        """Write the result at the input's depth, in its colour space, with its transparency and metadata.
+
+        Args:
+            path: Its ending names the format: .png, .tif, .exr for linear light, or .psd for composite, result and mask
+                as layers.
 
         Raises:
-            ValueError: The ending is not one of a format that holds the depth (.png, .tif).
+            ValueError: The ending is not one of a format that holds the depth.
+            InputError: The format needs an extra that is not installed.
         """
-        made = self.composite
         path = Path(path)
-        images.write_image(path, self.harmonized, made.alpha, made.profile, made.depth, made.grey)
+        if path.suffix.lower() == layers.SUFFIX:
+            return layers.write_layers(path, self.composite, images.own_values(self.composite, self.harmonized))
+        images.write_result(path, self.composite, self.harmonized)
         return path
 
     def lut(self, points: int = POINTS) -> Lut:
         """Fit the change of the foreground's colours as a lookup table; ``Lut.error`` tells how well that fits."""
         return fit(self.composite.image, self.harmonized, self.composite.mask, points)
-
-    def with_variants(self, variants: tuple["Result", ...]) -> "Result":
-        """Return the result together with all attempts."""
-        return replace(self, variants=variants)
 
     def _repr_html_(self) -> str:
         """Show before and after beside each other in a notebook."""

@@ -80,7 +80,7 @@ def prepare_overrides(overrides: Sequence[str]) -> list[str]:
         ConfigError: A group of several parts is given one name instead of a list, or two parts for the same slot; a
             group of one choice is given something else than a name.
     """
-    overrides = [override for override in overrides if override != "experiment=null"]  # Hydra's own default
+    overrides = [o for o in overrides if o not in ("experiment=null", "sweep=null")]  # Hydra's own defaults
     for text in overrides:
         if text.lstrip("+~").startswith("="):
             raise ConfigError(f"{text}: expected key=value, the key is missing")

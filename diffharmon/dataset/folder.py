@@ -48,6 +48,7 @@ class Folder:
         mask_floor: Levels of a mask up to this one, of 255, are background; 0 takes all levels as they are, as the
             public code does.
         max_megapixels: The largest number of pixels of a file, in millions.
+        colour: Treat grey photos as ones with colours, which their results may then have.
 
     The composites come in natural order of their names (``2.png`` before ``10.png``); order pairs nothing.
 
@@ -68,8 +69,9 @@ class Folder:
         label: Annotated[int, Ge(0)] | None = None,
         mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
         max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
+        colour: bool = False,
     ) -> None:
-        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels, colour)
         image_folder, mask_folder = existing_folder(images, "dataset.images"), existing_folder(masks, "dataset.masks")
         image_paths, mask_paths = image_files(image_folder), image_files(mask_folder)
         if image_folder.resolve() == mask_folder.resolve():

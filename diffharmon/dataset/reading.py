@@ -36,6 +36,8 @@ class FileSettings:
         label: The label of the foreground in mask files that are label maps.
         mask_floor: Levels of a mask up to this one, of 255, are background.
         max_megapixels: The largest number of pixels of a file, in millions.
+        colour: Treat grey photos as ones with colours, which their results may then have.
+        profiles: Convert from the files' colour spaces; benchmarks are measured on values as they are stored.
 
     Raises:
         InputError: For an unknown channel, a negative label, both, or a limit that is not above 0.
@@ -45,6 +47,8 @@ class FileSettings:
     label: int | None = None
     mask_floor: int = MASK_FLOOR
     max_megapixels: int | float = MAX_MEGAPIXELS
+    colour: bool = False
+    profiles: bool = True
 
     def __post_init__(self) -> None:
         MaskRule(self.mask_channel, self.label, self.mask_floor)
@@ -84,24 +88,13 @@ def read_composite(
     """
     settings = settings or FileSettings()
     limit = float(settings.max_megapixels)
-    picture = read_image(image, limit)
+    picture = read_image(image, limit, settings.colour, settings.profiles)
     foreground = load_mask(mask, settings.mask_rule, limit)
     check_mask(foreground.values, picture.image, str(mask))
-    truth = read_image(real, limit).image if real is not None else None
+    truth = read_image(real, limit, profiles=settings.profiles).image if real is not None else None
     if truth is not None and truth.shape != picture.image.shape:
         raise InputError(other_size(real, truth.shape[-2:], image, picture.image.shape[-2:]))
-    composite = Composite(
-        name,
-        source,
-        picture.image,
-        foreground.values,
-        truth,
-        picture.alpha,
-        picture.profile,
-        picture.depth,
-        picture.grey,
-        foreground.source,
-    )
+    composite = picture.composite(name, source, foreground.values, truth, foreground.source)
     if size is None:
         return composite
     resized = _squared(composite, size, filter)
@@ -121,7 +114,7 @@ def _squared(composite: Composite, side: int, filter: Filter) -> Composite:
     """Resize a composite to a square, which leaves 8 bits."""
     square = (side, side)
     return replace(
-        composite,
+        composite.in_srgb(),
         image=resize(composite.image, square, filter, composite.alpha),
         mask=resize(composite.mask, square, filter),
         real=None if composite.real is None else resize(composite.real, square, filter),

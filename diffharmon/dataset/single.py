@@ -20,6 +20,7 @@ class Single:
         mask_floor: Levels of a mask up to this one, of 255, are background; 0 takes all levels as they are, as the
             public code does.
         max_megapixels: The largest number of pixels of a file, in millions.
+        colour: Treat grey photos as ones with colours, which their results may then have.
 
     Raises:
         InputError: For a file that does not exist or is no regular file, or settings that do not fit.
@@ -34,8 +35,9 @@ class Single:
         label: int | None = None,
         mask_floor: int = MASK_FLOOR,
         max_megapixels: int | float = MAX_MEGAPIXELS,
+        colour: bool = False,
     ) -> None:
-        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels, colour)
         self.image = Path(image).expanduser()
         self.mask = Path(mask).expanduser()
         self.real = None if real is None else Path(real).expanduser()

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -106,7 +106,8 @@ class Synthetic:
         picture = read_image(entry.photo)
         mask = _read_fitting(entry, picture.image)
         composite, _ = self._graded(entry, picture.image, mask)
-        return Composite(entry.name, entry.source, composite, mask, picture.image, picture.alpha, picture.profile)
+        made = picture.composite(entry.name, entry.source, mask, picture.image).in_srgb()
+        return replace(made, image=composite, depth=8, grey=False)
 
     def name(self, index: int) -> str:
         """Return the name of composite ``index``, ``<photo>_<k>_<n>``."""

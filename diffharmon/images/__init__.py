@@ -1,7 +1,8 @@
 """Reading, writing and resizing of images and masks; resizing is done on 8 bits as PIL does it."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from diffharmon.images.colour import from_srgb, kind, to_srgb
 from diffharmon.images.decoding import decode, image_size
 from diffharmon.images.masks import MASK_FLOOR, MASK_THRESHOLD, Mask, MaskRule, check_mask, load_mask
 from diffharmon.images.opening import MAX_MEGAPIXELS, SMALLEST_SIDE, require_regular
@@ -18,10 +20,13 @@ from diffharmon.images.writing import (
     SUFFIX_OF_DEPTH,
     check_background,
     from_uint8,
+    own_values,
     quantize,
+    suffix_of,
     to_grey,
     to_uint8,
     write_image,
+    write_result,
 )
 from diffharmon.types import Composite
 
@@ -40,24 +45,30 @@ __all__ = [
     "binary_mask",
     "check_background",
     "check_mask",
+    "coloured",
+    "from_srgb",
     "from_uint8",
     "image_size",
     "load_mask",
+    "own_values",
+    "picture_of",
     "quantize",
     "read_image",
     "read_mask",
     "require_regular",
     "resize",
     "squash",
+    "suffix_of",
     "to_grey",
     "to_uint8",
     "write_image",
+    "write_result",
 ]
 
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 
-# Endings by which a folder's images are recognized; HEIC and JPEG XL are read with their extras.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".jxl")
+# Endings by which a folder's images are recognized; HEIC, JPEG XL and OpenEXR are read with their extras.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".jxl", ".exr")
 
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -72,11 +83,14 @@ class Picture:
     """An image file's content.
 
     Attributes:
-        image: RGB in [0, 1], upright.
+        image: sRGB in [0, 1], upright.
         alpha: Transparency in [0, 1] (1 is opaque) where the file has one.
-        profile: ICC profile where the file has one for RGB.
+        profile: ICC profile of the file's own values, where it has one.
         depth: Bits a sample of the file, 8 or 16; 32 is floating point.
         grey: Whether the file has no colour.
+        encoded: The file's own values, white at 1, in the colour space of ``profile``; None where that is sRGB.
+        linear: Whether ``encoded`` is scene-linear light, which may exceed 1.
+        metadata: The file's ``exif``, ``xmp`` and (OpenEXR) ``chromaticities``, where it has them.
     """
 
     image: Float[Tensor, "3 h w"]
@@ -84,13 +98,40 @@ class Picture:
     profile: bytes | None = None
     depth: int = 8
     grey: bool = False
+    encoded: Float[Tensor, "3 h w"] | None = None
+    linear: bool = False
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+
+    def composite(
+        self,
+        name: str,
+        source: str,
+        mask: Float[Tensor, "1 h w"],
+        real: Float[Tensor, "3 h w"] | None = None,
+        mask_source: str = "",
+    ) -> Composite:
+        """Return the composite of this photo and a foreground mask."""
+        form = {part.name: getattr(self, part.name) for part in fields(self)}
+        return Composite(name=name, source=source, mask=mask, real=real, mask_source=mask_source, **form)
 
 
-def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """Read a photo as RGB in [0, 1], at the depth of the file.
+def read_image(
+    path: str | os.PathLike[str],
+    max_megapixels: float = MAX_MEGAPIXELS,
+    colour: bool = False,
+    profiles: bool = True,
+) -> Picture:
+    """Read a photo as sRGB in [0, 1], with its own values at the depth of the file.
 
     Understands grey, palette, transparent, 1-bit, 16-bit, 32-bit float and CMYK files (CMYK through its own ICC
-    profile when it has one) and applies the EXIF orientation. Transparent colours stay as stored.
+    profile when it has one), converts from the photo's colour space and applies the EXIF orientation. Transparent
+    colours stay as stored.
+
+    Args:
+        path: The file.
+        max_megapixels: The largest number of pixels in millions.
+        colour: Treat a grey photo as one with colours, which its result may then have.
+        profiles: Convert from the photo's colour space; otherwise its values are taken as they are stored.
 
     Raises:
         InputError: For a missing, damaged or too small file (a side under 8 pixels), one of more than
@@ -99,9 +140,36 @@ def read_image(path: str | os.PathLike[str], max_megapixels: float = MAX_MEGAPIX
     pixels = decode(Path(path), max_megapixels)
     values = torch.from_numpy(pixels.values.astype(np.float32) / np.float32(pixels.peak)).permute(2, 0, 1)
     channels = values.shape[0]
-    colour = values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)
+    own = (values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)).contiguous()
     alpha = values[-1:].contiguous() if channels in (2, 4) else None
-    return Picture(colour.contiguous(), alpha, pixels.profile, pixels.depth, pixels.grey)
+    if profiles or pixels.linear:
+        picture = picture_of(own, alpha, pixels.profile, pixels.depth, pixels.grey)
+    else:
+        picture = Picture(own, alpha, pixels.profile, pixels.depth, pixels.grey)
+    picture = replace(picture, linear=pixels.linear, metadata=pixels.metadata)
+    return coloured(picture) if colour else picture
+
+
+def picture_of(
+    own: Float[Tensor, "3 h w"],
+    alpha: Float[Tensor, "1 h w"] | None = None,
+    profile: bytes | None = None,
+    depth: int = 8,
+    grey: bool = False,
+) -> Picture:
+    """Return the picture of values in a colour space; a profile that cannot be used is left out."""
+    profile = profile if kind(profile) else None
+    image = to_srgb(own, profile)
+    if image is None:
+        return Picture(own, alpha, profile, depth, grey)
+    return Picture(image, alpha, profile, depth, grey, own)
+
+
+def coloured(picture: Picture) -> Picture:
+    """Return a grey picture as one with colours; a grey colour space becomes sRGB."""
+    if kind(picture.profile) == "gray":
+        return replace(picture, grey=False, profile=None, encoded=None)
+    return replace(picture, grey=False)
 
 
 def read_mask(
@@ -153,7 +221,7 @@ def binary_mask(
 def squash(composite: Composite, size: tuple[int, int]) -> Composite:
     """Bring a whole composite to a height and width, aspect not kept: LANCZOS, binary mask, transparency dropped."""
     return replace(
-        composite,
+        composite.in_srgb(),
         image=resize(composite.image, size, "lanczos", composite.alpha),
         mask=binary_mask(composite.mask, size),
         real=None if composite.real is None else resize(composite.real, size),

@@ -1,9 +1,9 @@
 """Decoding of image files of every kind that photos and masks come in; used by ``diffharmon.images`` only."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ import tifffile
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from diffharmon.errors import InputError
+from diffharmon.images.colour import kind
+from diffharmon.images.deep import bgr_to_rgb, deep_samples
+from diffharmon.images.exr import exr_size, is_exr, read_exr
 from diffharmon.images.opening import MAX_MEGAPIXELS, open_image, require_regular, require_size
+from diffharmon.images.tags import ORIENTATION, metadata_of, profile_of
 
-_ORIENTATION_TAG = 0x0112
 # EXIF 2.32, table 6: what brings each orientation upright, on arrays whose first two axes are rows and columns.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -38,8 +41,10 @@ class Pixels:
         peak: The value of white.
         depth: Bits a sample of the file, 8 or 16; 32 is floating point.
         grey: Whether the file has no colour.
-        profile: ICC profile where the file has one for RGB.
+        profile: ICC profile of the values' colour space; None for sRGB, or where the file states none.
         labels: Indices ``h w`` into the palette, for a file that has one.
+        linear: Whether the values are scene-linear light, which may exceed the peak.
+        metadata: The file's ``exif``, ``xmp`` and (OpenEXR) ``chromaticities``, where it has them.
     """
 
     values: np.ndarray
@@ -48,6 +53,8 @@ class Pixels:
     grey: bool = False
     profile: bytes | None = None
     labels: np.ndarray | None = None
+    linear: bool = False
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def decode(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
@@ -59,6 +66,8 @@ def decode(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
 def image_size(path: Path) -> tuple[int, int]:
     """Read the width and height in a file's header, as stored, whatever they are; raises as ``decode``."""
     with _damage_named(path):
+        if is_exr(path.expanduser()):
+            return exr_size(path.expanduser())
         try:
             with open_image(path.expanduser(), float("inf")) as picture:
                 return picture.size
@@ -91,6 +100,9 @@ def _require_tiff(path: Path) -> None:
 
 
 def _load(path: Path, max_megapixels: float) -> Pixels:
+    if is_exr(path):
+        values, depth, profile, metadata = read_exr(path, max_megapixels)
+        return Pixels(values, 1.0, depth, values.shape[2] < 3, profile, linear=True, metadata=metadata)
     try:
         with open_image(path, max_megapixels) as picture:
             return _from_pillow(picture, path)
@@ -101,41 +113,32 @@ def _load(path: Path, max_megapixels: float) -> Pixels:
 
 def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
     mode = picture.mode
-    deep = mode in ("RGB", "RGBA", "LA", "RGBX") and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
     is_tiff = picture.format == "TIFF"
+    deep = deep_samples(picture, path)
     picture.load()
     # After load(): Pillow turns TIFF files upright by itself and then drops the tag.
     orientation = _orientation(picture)
-    values, peak = (_read_deep(path), 65535.0) if deep else _samples(picture, path)
+    values, peak = deep or _samples(picture, path)
     labels = np.asarray(picture) if mode == "P" else None
     if not (deep and is_tiff):  # OpenCV turns TIFF upright in every mode.
         turn = _UPRIGHT.get(orientation, lambda pixels: pixels)
         values, labels = turn(values), None if labels is None else turn(labels)
-    profile = picture.info.get("icc_profile")
-    if profile is not None and (mode == "CMYK" or profile[16:20] != b"RGB "):
-        profile = None
-    depth = {255.0: 8, 65535.0: 16}.get(peak, 32)
-    return Pixels(values, peak, depth, mode in _GREY_MODES or mode.startswith("I;16"), profile, labels)
+    depth = 16 if deep else {255.0: 8, 65535.0: 16}.get(peak, 32)
+    grey = mode in _GREY_MODES or mode.startswith("I;16") or values.shape[2] < 3
+    profile = None if mode == "CMYK" else _fitting(profile_of(picture, path), grey)
+    return Pixels(values, peak, depth, grey, profile, labels, metadata=metadata_of(picture))
+
+
+def _fitting(profile: bytes | None, grey: bool) -> bytes | None:
+    """Leave out a grey profile of a file with colours."""
+    return None if kind(profile) == "gray" and not grey else profile
 
 
 def _orientation(picture: Image.Image) -> int:
     try:
-        return picture.getexif().get(_ORIENTATION_TAG, 1)
+        return picture.getexif().get(ORIENTATION, 1)
     except Exception:  # Damaged EXIF data leave the pixels as they are stored.
         return 1
-
-
-def _read_deep(path: Path) -> np.ndarray:
-    """Read 16-bit colour, which Pillow would cut to 8 bits."""
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.ndim != 3 or values.dtype != np.uint16:
-        raise InputError(f"{path} cannot be read as a 16-bit colour image, it may be damaged")
-    return _rgb(values)
-
-
-def _rgb(values: np.ndarray) -> np.ndarray:
-    """Reorder OpenCV's channels."""
-    return values[..., [2, 1, 0, 3][: values.shape[2]]]
 
 
 def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
@@ -144,15 +147,16 @@ def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
         page: Any = file.pages[0]
         require_size(path, page.imagewidth, page.imagelength, max_megapixels)
         found = page.iccprofile
-    profile = bytes(found) if found is not None and bytes(found)[16:20] == b"RGB " else None
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype not in (np.float32, np.float64, np.uint16, np.uint8):
         raise InputError(f"{path} is a TIFF file of a kind that is not read, expected 8, 16 or 32-bit float samples")
-    values = values[..., None] if values.ndim == 2 else _rgb(values)
+    values = values[..., None] if values.ndim == 2 else bgr_to_rgb(values)
     peak = {"uint8": 255.0, "uint16": 65535.0}.get(values.dtype.name, 1.0)
     if values.dtype.kind == "f":
         values = _in_range(values.astype(np.float32), 1.0, path)
-    return Pixels(values, peak, 8 * min(values.dtype.itemsize, 4), values.shape[2] == 1, profile)
+    grey = values.shape[2] == 1
+    profile = _fitting(bytes(found), grey) if found is not None and kind(bytes(found)) else None
+    return Pixels(values, peak, 8 * min(values.dtype.itemsize, 4), grey, profile)
 
 
 def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:

@@ -24,7 +24,6 @@ _FOREIGN = (
     (b"\xc5\xd0\xd3\xc6", "an EPS file"),
     (b"%PDF", "a PDF file"),
     (b"8BPS", "a Photoshop file"),
-    (b"v/1\x01", "an OpenEXR file"),
     (b"#?RADIANCE", "a Radiance HDR file"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -33,7 +32,7 @@ _FOREIGN = (
     (b"<!DOCTYPE", "a web page"),
     (b"<html", "a web page"),
 )
-_EXPECTED = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, JPEG XL, BMP, GIF, PPM or JPEG 2000"
+_EXPECTED = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, JPEG XL, OpenEXR, BMP, GIF, PPM or JPEG 2000"
 _LOCK = threading.Lock()
 
 

@@ -2,7 +2,10 @@
 
 import os
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -11,16 +14,55 @@ import tifffile
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from diffharmon.errors import ResultError
 from diffharmon.files import replacing
+from diffharmon.images.colour import to_own_space
 from diffharmon.images.decoding import decode
+from diffharmon.images.exr import SUFFIX as EXR
+from diffharmon.images.exr import write_exr
 from diffharmon.types import Composite
 
 # The file format that holds a depth without loss, by its ending.
 SUFFIX_OF_DEPTH = {8: ".png", 16: ".png", 32: ".tif"}
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
+_XMP_TAG = 700  # of TIFF, in Adobe's XMP specification, part 3
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
+
+
+def suffix_of(composite: Composite) -> str:
+    """Return the ending of the format that holds a composite's depth and light without loss."""
+    return EXR if composite.linear else SUFFIX_OF_DEPTH[composite.depth]
+
+
+def own_values(composite: Composite, result: Float[Tensor, "3 y x"]) -> Float[Tensor, "3 y x"]:
+    """Return a result in the colour space of the composite's file; pixels that did not change keep their values."""
+    if composite.encoded is None or composite.profile is None:
+        return result
+    encoded, image = composite.encoded.to(result), composite.image.to(result)
+    return to_own_space(result, image, encoded, composite.profile)
+
+
+def write_result(path: str | os.PathLike[str], composite: Composite, result: Float[Tensor, "3 y x"]) -> None:
+    """Write a result as its composite's file was: depth, colour space, transparency, greyness, metadata.
+
+    Args:
+        path: As for ``write_image``.
+        composite: What was harmonized.
+        result: The result in sRGB; of another size, it is written without transparency.
+    """
+    if result.shape != composite.image.shape:
+        composite = replace(composite.in_srgb(), alpha=None)
+    values = own_values(composite, result)
+    form: dict[str, Any] = {
+        "depth": composite.depth,
+        "grey": composite.grey,
+        "linear": composite.linear,
+        "metadata": composite.metadata,
+    }
+    write_image(path, values, composite.alpha, composite.profile, **form)
 
 
 def write_image(
@@ -30,42 +72,54 @@ def write_image(
     profile: bytes | None = None,
     depth: int = 8,
     grey: bool = False,
+    linear: bool = False,
+    metadata: Mapping[str, bytes] = NOTHING,
 ) -> None:
     """Write an image, rounded to its depth; it appears complete or not at all, and equal input gives equal bytes.
 
     Args:
-        path: A name that ends in ``.png`` (8 or 16 bits) or ``.tif`` (8 or 16 bits, or 32-bit float); its folder is
-            made when missing.
-        image: One or three channels; values are clipped to [0, 1].
+        path: A name that ends in ``.png`` (8 or 16 bits), ``.tif`` (8 or 16 bits, or 32-bit float) or, for linear
+            light, ``.exr`` (16 or 32-bit float); its folder is made when missing.
+        image: One or three channels; values are clipped to [0, 1], but for linear light.
         alpha: Transparency to store with an RGB image.
         profile: ICC profile to embed.
         depth: Bits a sample: 8, 16 or 32.
         grey: Write one channel, the luminance of an RGB image; equal channels come out as they are.
+        linear: The values are scene-linear light, which may exceed 1.
+        metadata: ``exif`` (PNG) and ``xmp`` (PNG, TIFF) to embed, ``chromaticities`` of OpenEXR.
 
     Raises:
         ValueError: For another suffix, or a depth that the format does not hold.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (".png", ".tif", ".tiff"):
-        raise ValueError(f"images are written as PNG or TIFF, expected a name ending in .png or .tif, got {path.name}")
-    if depth not in SUFFIX_OF_DEPTH or (suffix == ".png" and depth == 32):
-        raise ValueError(f"expected a depth of 8 or 16 for .png, of 8, 16 or 32 for .tif, got {depth} for {path.name}")
+    _check_form(path, suffix, depth, linear)
     stacked = to_grey(image) if grey else image
     if alpha is not None:
         stacked = torch.cat((stacked, alpha.to(stacked)))
-    samples = np.ascontiguousarray(quantize(stacked, depth).transpose(1, 2, 0))
+    samples = np.ascontiguousarray(quantize(stacked, depth, linear).transpose(1, 2, 0))
     samples = samples[..., 0] if samples.shape[2] == 1 else samples
     with replacing(path) as partial:
-        if suffix != ".png":
-            _write_tiff(partial, samples, profile)
+        if suffix == EXR:
+            write_exr(partial, samples, metadata)
+        elif suffix != ".png":
+            _write_tiff(partial, samples, profile, metadata)
         elif depth == 16:
-            _write_deep_png(partial, samples, profile)
+            _write_deep_png(partial, samples, profile, metadata)
         else:
-            # Run lengths suit the filtered rows of photos: a third of the default's time, files of about the same size.
-            options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-            options |= {"icc_profile": profile} if profile else {}
-            Image.fromarray(samples).save(partial, format="PNG", **options)
+            _write_png(partial, samples, profile, metadata)
+
+
+def _check_form(path: Path, suffix: str, depth: int, linear: bool) -> None:
+    if linear != (suffix == EXR):
+        raise ValueError(f"scene-linear light is written as .exr, and nothing else is, got {path.name}")
+    if suffix not in (".png", ".tif", ".tiff", EXR):
+        raise ValueError(f"images are written as PNG or TIFF, expected a name ending in .png or .tif, got {path.name}")
+    if depth not in SUFFIX_OF_DEPTH or (suffix == ".png" and depth == 32) or (linear and depth == 8):
+        raise ValueError(
+            f"expected a depth of 8 or 16 for .png, of 8, 16 or 32 for .tif, of 16 or 32 for .exr, got {depth} for "
+            f"{path.name}"
+        )
 
 
 def to_grey(image: Float[Tensor, "c h w"]) -> Float[Tensor, "1 h w"]:
@@ -78,8 +132,13 @@ def to_grey(image: Float[Tensor, "c h w"]) -> Float[Tensor, "1 h w"]:
     return torch.where(equal, image[:1], luma)
 
 
-def quantize(image: Float[Tensor, "c h w"], depth: int) -> np.ndarray:
-    """Turn [0, 1] into the samples ``c h w`` of a depth: rounded integers of 8 or 16 bits, or 32-bit floats."""
+def quantize(image: Float[Tensor, "c h w"], depth: int, linear: bool = False) -> np.ndarray:
+    """Turn [0, 1] into the samples ``c h w`` of a depth: rounded integers of 8 or 16 bits, or 32-bit floats.
+
+    Linear light is not clipped, and its 16 bits are floating point.
+    """
+    if linear:
+        return image.detach().float().cpu().numpy().astype(np.float16 if depth == 16 else np.float32)
     clipped = image.detach().float().clamp(0, 1)
     if depth == 8:
         return to_uint8(clipped).cpu().numpy()
@@ -102,7 +161,8 @@ def check_background(path: str | os.PathLike[str], composite: Composite) -> None
     """
     path = Path(path)
     pixels = decode(path, max_megapixels=float("inf"))
-    expected = quantize(composite.image, composite.depth).transpose(1, 2, 0)
+    own = composite.image if composite.encoded is None else composite.encoded
+    expected = quantize(own, composite.depth, composite.linear).transpose(1, 2, 0)
     if pixels.values.shape[:2] != expected.shape[:2] or pixels.depth != composite.depth:
         height, width = pixels.values.shape[:2]
         raise ResultError(
@@ -113,7 +173,7 @@ def check_background(path: str | os.PathLike[str], composite: Composite) -> None
     colours = pixels.values[..., :-1] if pixels.values.shape[2] in (2, 4) else pixels.values
     differing = (colours != expected).any(axis=2) & background
     if composite.alpha is not None:
-        alpha = quantize(composite.alpha, composite.depth)[0]
+        alpha = quantize(composite.alpha, composite.depth, composite.linear)[0]
         has_alpha = pixels.values.shape[2] in (2, 4)
         differing |= background & (pixels.values[..., -1] != alpha if has_alpha else True)
     if differing.any():
@@ -133,21 +193,37 @@ def from_uint8(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
     return image.float() / 255
 
 
-def _write_deep_png(path: Path, samples: np.ndarray, profile: bytes | None) -> None:
+def _write_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:
+    # Run lengths suit the filtered rows of photos: a third of the default's time, files of about the same size.
+    options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    options |= {"icc_profile": profile} if profile else {}
+    options |= {"exif": metadata["exif"]} if "exif" in metadata else {}
+    if "xmp" in metadata:
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
+        options["pnginfo"] = text
+    Image.fromarray(samples).save(path, format="PNG", **options)
+
+
+def _write_deep_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:
     """Write 16 bits, which Pillow cannot for colour."""
     if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha
         samples = np.concatenate([np.repeat(samples[..., :1], 3, axis=2), samples[..., 1:]], axis=2)
     ordered = samples if samples.ndim == 2 else np.ascontiguousarray(samples[..., [2, 1, 0, 3][: samples.shape[2]]])
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    kinds, chunks = ([cv2.IMAGE_METADATA_ICCP], [np.frombuffer(profile, np.uint8)]) if profile else ([], [])
-    done, data = cv2.imencodeWithMetadata(".png", ordered, kinds, chunks, options)
+    chunks = {cv2.IMAGE_METADATA_ICCP: profile, cv2.IMAGE_METADATA_XMP: metadata.get("xmp")}
+    exif = metadata.get("exif", b"").removeprefix(b"Exif\0\0")
+    chunks[cv2.IMAGE_METADATA_EXIF] = exif
+    present = {kind: np.frombuffer(data, np.uint8) for kind, data in chunks.items() if data}
+    done, data = cv2.imencodeWithMetadata(".png", ordered, list(present), list(present.values()), options)
     if not done:
         raise OSError(f"cannot encode {path.name} as PNG")
     path.write_bytes(data.tobytes())
 
 
-def _write_tiff(path: Path, samples: np.ndarray, profile: bytes | None) -> None:
+def _write_tiff(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:
     channels = 1 if samples.ndim == 2 else samples.shape[2]
+    xmp = metadata.get("xmp")
     tifffile.imwrite(
         path,
         samples,
@@ -158,4 +234,5 @@ def _write_tiff(path: Path, samples: np.ndarray, profile: bytes | None) -> None:
         compression="zlib",
         metadata=None,
         software=False,
+        extratags=[(_XMP_TAG, "B", len(xmp), xmp, True)] if xmp else (),
     )

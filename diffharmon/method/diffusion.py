@@ -19,6 +19,7 @@ from diffharmon.method.checking import changes, check_description
 from diffharmon.method.cost import Meter
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
+from diffharmon.method.variants import offer
 from diffharmon.protocols import (
     Backbone,
     Describer,
@@ -67,6 +68,8 @@ class Diffusion(nn.Module):
             prompt.
         descriptions: How many descriptions are tried in the first iteration; the best goes on.
         words: Use only the first this many condition words on each side; null uses all.
+        variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
+            than one also harmonizes a composite that the policy would leave alone.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
             images or the number of workers.
     """
@@ -85,6 +88,7 @@ class Diffusion(nn.Module):
         inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0,
         descriptions: Annotated[int, Ge(1)] = 1,
         words: Annotated[int, Ge(1)] | None = None,
+        variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__()
@@ -101,6 +105,7 @@ class Diffusion(nn.Module):
         self.inversion_guidance = Guidance(inversion_guidance)
         self.descriptions = descriptions
         self.words = words
+        self.variants = variants
         self.seed = seed
 
     @property
@@ -110,10 +115,11 @@ class Diffusion(nn.Module):
 
     @property
     def draws_random(self) -> bool:
-        """Whether the seed can change a result: where a description is chosen among several, or the describer's own."""
+        """Whether the seed can change a result: in the choice among descriptions, or in a part that draws its own."""
         policy = self.policy
         switches = policy.restarts > 0 and policy.iterations > policy.patience + 1 and policy.redescribe == "known"
-        return (switches and self.descriptions > 2) or getattr(self.describer, "seed", None) is not None
+        drawing = any(getattr(part, "draws_random", False) for part in self.embedding.values())
+        return (switches and self.descriptions > 2) or drawing or getattr(self.describer, "seed", None) is not None
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Run the loop of the paper's section 3.3 over one composite; its only decisions are the policy's.
@@ -133,7 +139,8 @@ class Diffusion(nn.Module):
         if getattr(self.recomposer, "strength", 1) == 0:
             return Outcome(untouched, (untouched,), NO_STRENGTH, meter.costs)
         attempts = [untouched]
-        policy = replace(self.policy, skip_above=None) if descriptions[0].user_provided else self.policy
+        wanted = descriptions[0].user_provided or self.variants > 1
+        policy = replace(self.policy, skip_above=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
             description = move.description
@@ -147,7 +154,8 @@ class Diffusion(nn.Module):
                 descriptions.append(description)
             start = attempts[move.start].image
             attempts.append(self.attempt(canvas, start, description, move.iteration, len(attempts) - 1, meter))
-        return Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
+        outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
+        return offer(outcome, self.variants, canvas.target, self.evaluator)
 
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""

@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--values", metavar="KEYS", help="numbers of a cell, such as fpsnr,psnr (default: psnr,mse,fmse)")
     made.add_argument("--names", type=Path, metavar="YAML", help="names of settings, in the order of the lines")
     made.add_argument("--paper", action="store_true", help="write paper/: LaTeX table, macros, appendix, figures")
-    made.add_argument("--gallery", type=int, default=24, metavar="N", help="pictures of each run (default: 24)")
+    made.add_argument("--hub", metavar="DATASET_ID", help="write .eval_results/ for a benchmark of the hub")
+    made.add_argument("--gallery", type=int, default=24, metavar="N", help="images in the gallery (default: 24)")
     made.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     return made
 
@@ -79,8 +80,12 @@ def write_report(options: argparse.Namespace) -> list[Path]:
         if section.pivot is not None:
             print(f"\n{grid_table(pivot_grid(section.pivot))}")
     print()
-    paper = write_paper(content, folder / "paper") if options.paper else []
-    return [*(folder / name for name in written), *paper]
+    further = write_paper(content, folder / "paper") if options.paper else []
+    if options.hub:
+        from diffharmon.report.hub import write_hub
+
+        further += write_hub(content, options.hub, folder)
+    return [*(folder / name for name in written), *further]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Figures of a paper, drawn by matplotlib as PDF and SVG of a column's width."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 3.4  # inches: one column of a two-column page
+MAX_LABEL = 28  # characters of a line beside the axes
 # Fonts are embedded as TrueType, which submission systems ask for; texts of an SVG stay texts.
 # Any for the keys: matplotlib 3.11 types them as a literal of every setting, 3.10 as str.
 STYLE: dict[Any, Any] = {
@@ -66,7 +68,7 @@ def gains(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value: 
         pairs = [(images[name], base.images[name]) for name in images if base is not None and name in base.images]
         own = [sign * (after - before) for after, before in pairs if math.isfinite(after) and math.isfinite(before)]
         if line != pivot.baseline and own:
-            shown.append(pivot.name(line))
+            shown.append(textwrap.fill(pivot.name(line), MAX_LABEL, break_long_words=False))
             found.append(own)
     if not found:
         return False
@@ -74,7 +76,8 @@ def gains(axes: "Axes", pivot: Pivot, lines: Sequence[Key], column: Key, value: 
     axes.axvline(0, color="0.5", linewidth=0.8, linestyle="--")
     axes.invert_yaxis()
     unit = f" [{value.unit}]" if value.unit else ""
-    axes.set_xlabel(f"gain in {value.title}{unit} over {pivot.name(pivot.baseline)}")
+    # Below the whole figure: long names beside the axes leave them too narrow for it.
+    axes.figure.supxlabel(f"gain in {value.title}{unit} over {pivot.name(pivot.baseline)}", size=STYLE["font.size"])
     return True
 
 

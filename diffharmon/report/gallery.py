@@ -1,4 +1,4 @@
-"""Pictures of a report: small JPEGs inside the page, worst and best of every run."""
+"""Pictures of a report: small JPEGs inside the page, the same images of every run."""
 
 import base64
 import io
@@ -21,42 +21,54 @@ QUALITY = 82
 def gallery(content: Content, most: int) -> dict[str, Any]:
     """What the page's script shows: cards with numbers and, by key, the pictures as data URIs.
 
-    A composite and its real photo are embedded once, however many runs harmonized it.
+    All runs of a section show the same images, so that they can be laid beside each other. A composite and its real
+    photo are embedded once, however many runs harmonized it.
 
     Args:
         content: The report.
-        most: Largest number of images of one run; its worst and its best, half and half.
+        most: Largest number of images of a section.
     """
     cards: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
+    shown: set[tuple[str, str]] = set()  # a run of several protocols shows its pictures under the first
     for place, section in enumerate(content.sections):
         metric = main_column(section.runs)
+        names = chosen(section, metric, most)
         for number, run in enumerate(section.runs):
-            for name in extremes(run, section, metric, most):
+            for name in (name for name in names if name in run.rows and (run.label, name) not in shown):
                 parts = pictures_of(run, name)
                 if parts is None:
                     continue
+                shown.add((run.label, name))
                 shared = f"{place}/{name}"
                 pictures.setdefault(f"{shared}/composite", encode(parts["composite"]))
                 pictures[f"{shared}/{number}"] = encode(parts["result"])
                 if "real" in parts:
                     pictures.setdefault(f"{shared}/real", encode(parts["real"]))
-                keys = {"composite": f"{shared}/composite", "result": f"{shared}/{number}"}
+                keys = {"image": shared, "composite": f"{shared}/composite", "result": f"{shared}/{number}"}
                 keys["real"] = f"{shared}/real" if "real" in parts else ""
                 cards.append({**card(run, name, section, metric), **keys})
     return {"cards": cards, "pictures": pictures}
 
 
-def extremes(run: Run, section: Section, metric: Column | None, most: int) -> list[str]:
-    """Names of the images to show, worst gain first; all where they are few."""
-    order = sorted(run.rows)
-    if metric is not None:
-        found = gain_of(run, section, metric)
-        order.sort(key=lambda name: found.get(name, 0.0))
-    if len(order) <= most:
-        return order
-    worst = (most + 1) // 2
-    return [*order[:worst], *order[len(order) - (most - worst) :]]
+def chosen(section: Section, metric: Column | None, most: int) -> list[str]:
+    """Names of the images to show: worst, best and middle by the mean gain of all runs, worst and best of each run."""
+    found = {run.label: {} if metric is None else gain_of(run, section, metric) for run in section.runs}
+    compared = [gains for gains in found.values() if any(gains.values())]
+    names = sorted({name for run in section.runs for name in run.rows})
+    if len(names) <= most:
+        return names
+
+    def mean_gain(name: str) -> float:
+        own = [gains[name] for gains in compared if name in gains]
+        return sum(own) / len(own) if own else 0.0
+
+    order = sorted(names, key=mean_gain)
+    half = len(order) // 2
+    middle = [*order[half:], *order[:half]]
+    ends = [name for own in compared for name in (min(own, key=own.__getitem__), max(own, key=own.__getitem__))]
+    turns = [name for turn in zip(order, reversed(order), middle, strict=True) for name in turn]
+    return sorted([*dict.fromkeys([*turns[:6], *ends, *turns])][:most])
 
 
 def gain_of(run: Run, section: Section, metric: Column) -> Mapping[str, float]:

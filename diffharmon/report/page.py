@@ -9,6 +9,7 @@ from diffharmon.report.content import Content, Section
 from diffharmon.report.gallery import gallery
 from diffharmon.report.grids import error_grid, grids, run_grid
 from diffharmon.report.plots import plots
+from diffharmon.report.resolutions import resolution_grid
 from diffharmon.report.runs import UNCHANGED
 
 MAX_ROWS = 12  # of a long table, before it scrolls
@@ -19,7 +20,7 @@ def page(content: Content, most: int = 24) -> str:
 
     Args:
         content: The report.
-        most: Largest number of gallery pictures of one run.
+        most: Largest number of images in the gallery.
     """
     environment = Environment(
         loader=PackageLoader("diffharmon.report"),
@@ -40,6 +41,7 @@ def facts(content: Content, most: int) -> dict[str, Any]:
         "summary": summary(content),
         "links": links(content, bool(pictures["cards"])),
         "run_grid": run_grid(content),
+        "protocol_grid": resolution_grid(content),
         "sections": [section_facts(section) for section in content.sections],
         "error_grid": error_grid(content),
         "gallery": pictures,
@@ -50,7 +52,7 @@ def facts(content: Content, most: int) -> dict[str, Any]:
 def links(content: Content, has_gallery: bool) -> list[tuple[str, str]]:
     """Anchors and titles of the page's parts."""
     found = [("runs", "Runs"), *((f"section-{i}", section.title) for i, section in enumerate(content.sections))]
-    found += [("gallery", "Gallery")] * has_gallery
+    found += [("compare", "Side by side"), ("gallery", "Gallery")] * has_gallery
     found += [("failed", f"Failed images ({len(content.errors)})")] * bool(content.errors)
     return found + [("empty", "Jobs without images")] * bool(content.without_rows)
 

@@ -16,7 +16,7 @@ from diffharmon.results import read_columns, read_rows
 Row = Mapping[str, Any]
 UNCHANGED = "unchanged composite"
 # Overrides that say where and how a job ran, not what it did.
-BOOKKEEPING = ("name=", "logger", "trainer", "hydra", "run.", "sweep.")
+BOOKKEEPING = ("name=", "logger", "trainer", "hydra", "run.", "sweep", "shard=")
 
 
 @dataclass(frozen=True)

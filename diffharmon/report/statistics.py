@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap, wilcoxon
+from scipy.stats import bootstrap, norm, wilcoxon
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+NORMAL_FROM = 1000  # Values; the mean of so many is normal, and their bootstrap would take gigabytes and minutes.
 MIN_PAIRS = 6  # With fewer, the two-sided signed-rank test cannot reach p < 0.05.
 
 
@@ -49,6 +50,8 @@ class Comparison:
 def estimate(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
     """Estimate the mean with the 95 % percentile interval of its bootstrap over images.
 
+    From 1,000 images on the interval is that of the normal distribution, which the bootstrap's then equals.
+
     Raises:
         ValueError: There are no values.
     """
@@ -59,6 +62,9 @@ def estimate(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES)
     mean = math.fsum(array) / len(array) if np.isfinite(array).all() else float(array.mean())
     if len(array) < 2 or not math.isfinite(mean):
         return Estimate(mean, math.nan, math.nan, len(array))
+    if len(array) >= NORMAL_FROM:
+        half = float(norm.ppf((1 + CONFIDENCE) / 2) * array.std(ddof=1) / math.sqrt(len(array)))
+        return Estimate(mean, mean - half, mean + half, len(array))
     interval = bootstrap(
         (np.sort(array),),
         np.mean,

@@ -57,6 +57,7 @@ class SweepReport(Callback):
         quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
         with read_write(config):
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        Path(folder).mkdir(parents=True, exist_ok=True)  # where Optuna's study lies
         started.append(Path(folder))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -69,7 +70,7 @@ class SweepReport(Callback):
             error = one_line(job_return._return_value)  # the property raises the error instead of returning it
             log.error("job %s (%s) failed: %s", config.hydra.job.num, overrides, error)
         folder = Path(str(config.hydra.runtime.output_dir))
-        record_status(folder, "failed" if error else "completed", error)
+        record_status(folder, "failed" if error else "completed", error, config.get("shard"))
 
 
 def print_table(folder: Path) -> None:
@@ -116,9 +117,31 @@ def one_line(error: BaseException | Any) -> str:
     return text if isinstance(error, DiffharmonError) and text else f"{type(error).__name__}: {text}"
 
 
-def record_status(folder: Path, status: str, error: str = "", **values: Any) -> None:
-    """Add a job's status to its ``run.json``, which may not exist yet when it failed early."""
-    add_to_record(folder, status=status, error=error, **values)
+def record_status(folder: Path, status: str, error: str = "", shard: str | None = None, **values: Any) -> None:
+    """Add a job's status to its ``run.json``, which may not exist yet when it failed early.
+
+    Shards of a run share that file, so each has one of its own for its status, ``status-3of8.json``.
+    """
+    if shard is None:
+        add_to_record(folder, status=status, error=error, **values)
+        return
+    from diffharmon.results import write_json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"status-{shard.strip().replace('/', 'of')}.json", {"status": status, "error": error})
+
+
+def status_of(folder: Path) -> tuple[str, str]:
+    """Return a job's status and its error; of a job in shards that of the first shard that did not complete."""
+    record = read_record(folder / "run.json")
+    shards = sorted(folder.glob("status-*of*.json"))
+    if not shards:
+        return record.get("status", "running"), record.get("error", "")
+    found = [read_record(path) for path in shards]
+    if len(found) < int(shards[0].stem.rpartition("of")[2]):
+        found.append({"status": "running"})
+    worst = next((one for one in found if one.get("status") != "completed"), found[0])
+    return worst.get("status", "running"), worst.get("error", "")
 
 
 def add_to_record(folder: Path, **values: Any) -> None:
@@ -147,9 +170,8 @@ def jobs(folder: Path) -> list[Job]:
         lines = overrides.read_text(encoding="utf-8").splitlines() if overrides.is_file() else []
         given = [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
         means = record.get("means") or {}
-        found.append(
-            Job(path.parent.name, " ".join(given), record.get("status", "running"), record.get("error", ""), means)
-        )
+        status, error = status_of(path.parent)
+        found.append(Job(path.parent.name, " ".join(given), status, error, means))
     return sorted(found, key=lambda job: (not job.number.isdigit(), job.number.zfill(9)))
 
 

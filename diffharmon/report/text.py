@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diffharmon.report.content import Content
 from diffharmon.report.grids import Cell, Grid, error_grid, grids, run_grid
+from diffharmon.report.resolutions import resolution_grid
 
 CSV_COLUMNS = (
     *("metrics", "kind", "group", "run", "images", "metric", "mean", "low", "high"),
@@ -31,6 +32,8 @@ LATEX = {
 def markdown(content: Content) -> str:
     """The whole report but plots and pictures."""
     lines = [f"# {content.title}", "", *markdown_grid(run_grid(content), 2)]
+    protocols = resolution_grid(content)
+    lines += markdown_grid(protocols, 2) if protocols else []
     for section in content.sections:
         lines += [f"## {section.title}", "", section.statement or "No metric measured anything.", ""]
         lines += [f"- {note}" for note in section.notes] + [""] * bool(section.notes)
@@ -60,6 +63,8 @@ def markdown_cell(cell: Cell) -> str:
 def latex(content: Content) -> str:
     """All tables for a paper, each scaled to the width of the page; needs the packages booktabs and graphicx."""
     lines = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.", *latex_grid(run_grid(content), "")]
+    protocols = resolution_grid(content)
+    lines += latex_grid(protocols, "") if protocols else []
     for section in content.sections:
         for grid in grids(section):
             lines += latex_grid(grid, section.statement)

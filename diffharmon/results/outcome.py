@@ -24,16 +24,9 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
         ResultError: The background of the written file is not the composite's, bit for bit; the file is removed.
     """
     remove_former(folder)
-    best, suffix = outcome.best, images.SUFFIX_OF_DEPTH[composite.depth]
-    alpha = composite.alpha if best.image.shape == composite.image.shape else None
-    form: dict[str, Any] = {
-        "alpha": alpha,
-        "profile": composite.profile,
-        "depth": composite.depth,
-        "grey": composite.grey,
-    }
+    best, suffix = outcome.best, images.suffix_of(composite)
     result = folder / f"harmonized{suffix}"
-    images.write_image(result, best.image, **form)
+    images.write_result(result, composite, best.image)
     try:
         images.check_background(result, composite)
     except ResultError:
@@ -44,7 +37,9 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
         if attempt.image is best.image:  # Compressing it a second time would give the same bytes.
             copy_file(result, path)
         else:
-            images.write_image(path, attempt.image, **form)
+            images.write_result(path, composite, attempt.image)
+    for number, variant in enumerate(outcome.variants):
+        images.write_result(folder / variant_name(number, suffix), composite, variant.image)
     parts = panels.comparison_parts(composite.image, best.image, composite.mask, composite.real)
     panels.write(folder / "comparison.png", panels.strip(parts))
     for name in ("composite", "result", "real", "mask"):
@@ -58,7 +53,7 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
 
 def remove_former(folder: Path) -> None:
     """Remove the files of a former result: what is written now may have other names or be fewer."""
-    for pattern in ("harmonized.*", "attempt_*", "attention.png", "real.jpg", "record.json"):
+    for pattern in ("harmonized.*", "attempt_*", "variant_*", "attention.png", "real.jpg", "record.json"):
         for path in folder.glob(pattern):
             path.unlink()
 
@@ -71,6 +66,11 @@ def harmonized_attempts(outcome: Outcome) -> list[Attempt]:
 def picture_name(number: int, suffix: str = ".png") -> str:
     """File name of an attempt's picture, by its place among ``harmonized_attempts``."""
     return f"attempt_{number:02d}{suffix}"
+
+
+def variant_name(number: int, suffix: str = ".png") -> str:
+    """File name of a variant's picture, by its place among the outcome's."""
+    return f"variant_{number:02d}{suffix}"
 
 
 def outcome_record(outcome: Outcome, suffix: str = ".png") -> dict[str, Any]:
@@ -88,6 +88,15 @@ def outcome_record(outcome: Outcome, suffix: str = ".png") -> dict[str, Any]:
                 **attempt.description.row(),
             }
             for attempt in outcome.attempts
+        ],
+        "variants": [
+            {
+                "picture": variant_name(number, suffix),
+                "strength": variant.strength,
+                "score": variant.score.value,
+                **variant.description.row(),
+            }
+            for number, variant in enumerate(outcome.variants)
         ],
         "costs": {stage: asdict(cost) for stage, cost in outcome.costs.items()},
         "total": asdict(total_cost(outcome.costs.values())),

@@ -25,6 +25,7 @@ from diffharmon.results import read_columns
 from diffharmon.results.summary import describe_row, gain_of, log_summary, objective
 from diffharmon.results.versions import version_line, versions
 from diffharmon.run.folder_lock import only_writer
+from diffharmon.run.shards import Shard
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
@@ -65,7 +66,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     first = getattr(rank_zero_only, "rank", 0) in (0, None)
-    with only_writer(folder) if first else nullcontext():
+    with only_writer(folder, Shard.parse(config.shard).name) if first else nullcontext():
         return harmonize_all(config, folder, first)
 
 
@@ -89,9 +90,12 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     dataset = build(config.dataset)
     names = [dataset.name(index) for index in range(len(dataset))]
-    words = word_digests(config, names)
-    resumed = resume(folder, resolved, dataset, words, weights_digest(resolved))
-    pending = [index for index, name in enumerate(names) if name not in resumed.done]
+    shard = Shard.parse(resolved.pop("shard", None))
+    share = shard.share(len(names))
+    own = [names[index] for index in share]
+    words = word_digests(config, own)
+    resumed = resume(folder, resolved, dataset, words, weights_digest(resolved), share)
+    pending = [index for index in share if names[index] not in resumed.done]
     if first:
         if resumed.done or resumed.changed:
             log.info("%s", resumed)
@@ -109,12 +113,14 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
             listed = shown  # without a terminal each image has its line already
             if not first:
                 return {}
-        rows = results.newest_rows(folder, names)
+        every = results.newest_rows(folder, names)
+        rows = every if shard.count == 1 else results.newest_rows(folder, own)
         means = results.means(rows)
-        add_to_record(folder, means=means)
+        if len(every) == len(names) or shard.count == 1:
+            add_to_record(folder, means=results.means(every))  # of the shards the last one knows all rows
         for logger in loggers:
             logger.summary(rows, means)
-        missing = results.missing_rows(names, rows) or results.missing_pictures(folder, rows)
+        missing = results.missing_rows(own, rows) or results.missing_pictures(folder, rows)
         if missing:
             log.error("%s", missing)
         log_summary(rows, results.read_columns(folder), folder, listed)
@@ -177,6 +183,7 @@ def harmonize_pending(
         shared_digests=weights,
         progress=progress,
         stop=stop_request,
+        shard=Shard.parse(config.shard).name,
     )
     trainer = build_trainer(config, writer)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
@@ -257,7 +264,7 @@ def job(config: DictConfig) -> float | None:
         stop(error)
     except Interrupted as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            record_status(folder, "interrupted", str(error))
+            record_status(folder, "interrupted", str(error), shard=config.shard)
         raise
     return objective(means, read_columns(folder))
 

@@ -62,6 +62,7 @@ class ResultWriter(BasePredictionWriter):
         shared_digests: Mapping[str, str] = NOTHING,
         progress: RunProgress | None = None,
         stop: StopRequest | None = None,
+        shard: str = "",
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
@@ -73,6 +74,7 @@ class ResultWriter(BasePredictionWriter):
         self.shared_digests = shared_digests
         self.progress = progress
         self.stop = stop
+        self.rows_name = f"rows-{shard}-rank" if shard else "rows-rank"
         self.background = ThreadPoolExecutor(1, "write")
         self.unwritten: Future[None] | None = None
 
@@ -117,7 +119,7 @@ class ResultWriter(BasePredictionWriter):
     def write(self, prediction: Finished | Failure, rank: int) -> None:
         """Write one image: its pictures and record, then its row, then what a logger wants."""
         row = self.error_row(prediction) if isinstance(prediction, Failure) else self.written(prediction)
-        results.append_row(self.folder / f"rows-rank{rank}.jsonl", row)
+        results.append_row(self.folder / f"{self.rows_name}{rank}.jsonl", row)
         if self.progress is not None:
             self.progress.finish(row)
         if isinstance(prediction, Finished) and self.loggers and rank == 0 and row["status"] == "ok":

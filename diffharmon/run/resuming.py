@@ -69,15 +69,24 @@ def resume(
     dataset: Dataset,
     words: Mapping[str, Mapping[str, str]],
     weights: str,
+    share: Sequence[int] | None = None,
 ) -> Resumed:
     """Compare what a former run finished in this folder with its inputs as they are now.
+
+    Args:
+        folder: The run's folder.
+        config: The resolved configuration.
+        dataset: All images.
+        words: Digests of prepared words by name.
+        weights: Digest of the weights.
+        share: Indices of the images to look at; None takes all.
 
     Raises:
         InputError: The folder holds rows of another configuration.
     """
     rows = finished_rows(folder, config)
     present = {}
-    for index in range(len(dataset)):
+    for index in range(len(dataset)) if share is None else share:
         name = dataset.name(index)
         if name in rows:
             try:

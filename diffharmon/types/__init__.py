@@ -36,7 +36,7 @@ class Composite:
     Attributes:
         name: Unique within a dataset; names the output files.
         source: The dataset or subset it comes from.
-        image: RGB in [0, 1].
+        image: sRGB in [0, 1].
         mask: Foreground mask in [0, 1]; 1 is foreground. May be soft at the border.
         real: The photo as it really was, in [0, 1]; seen by metrics only.
         alpha: The image's own transparency in [0, 1], written back to the result.
@@ -44,6 +44,9 @@ class Composite:
         depth: Bits a sample of the image's file, 8 or 16; 32 is floating point.
         grey: Whether the image's file has no colour.
         mask_source: The part of the mask's file that was read, such as ``alpha``; empty where it came from no file.
+        encoded: The file's own values, white at 1, in the colour space of ``profile``; None where that is sRGB.
+        linear: Whether ``encoded`` is scene-linear light, which may exceed 1.
+        metadata: The file's ``exif``, ``xmp`` and (OpenEXR) ``chromaticities``, written back to the result.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Composite:
     depth: int = 8
     grey: bool = False
     mask_source: str = ""
+    encoded: Float[Tensor, "3 h w"] | None = None
+    linear: bool = False
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
     def blind(self) -> "Composite":
         """Return the composite without its ground truth."""
@@ -69,7 +75,13 @@ class Composite:
             mask=self.mask.to(device),
             real=_move(self.real, device),
             alpha=_move(self.alpha, device),
+            encoded=_move(self.encoded, device),
         )
+
+    def in_srgb(self) -> "Composite":
+        """Return the composite without its file's own colour space."""
+        profile = self.profile if self.encoded is None else None
+        return replace(self, encoded=None, linear=False, profile=profile)
 
 
 @dataclass(frozen=True)
@@ -198,13 +210,24 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A result to choose: ``strength`` is relative to the configured one, 0 for the untouched composite."""
+
+    image: Float[Tensor, "3 h w"]
+    description: Description
+    score: Score
+    strength: float
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Everything a method did to one composite; ``best`` is what it returns."""
+    """Everything a method did to one composite; ``best`` is what it returns, ``variants`` what one may choose from."""
 
     best: Attempt
     attempts: tuple[Attempt, ...]
     reason: str
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch.nn.functional as functional
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine, attention_loss, attention_mask
+from diffharmon.embedding.text_train import TextTrain
 from diffharmon.errors import ConfigError
 from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
@@ -153,3 +154,50 @@ def test_order_matters(backbone, inversion, conditioning):
     first = null.refine(backbone, inversion, text.refine(backbone, inversion, conditioning, ignore), ignore)
     second = text.refine(backbone, inversion, null.refine(backbone, inversion, conditioning, ignore), ignore)
     assert not torch.equal(first.unconditional.tokens, second.unconditional.tokens)
+
+
+class TestTextTrain:
+    def refine(self, backbone, inversion, conditioning, **settings):
+        settings = {"divisor": 8, "regularization": 0.0, "learning_rate": 0.05, "updates": 8, **settings}
+        return run(TextTrain(**settings), backbone, inversion, conditioning)
+
+    def test_all_steps_share_one_embedding_of_each_prompt(self, backbone, inversion, conditioning):
+        refined, _ = self.refine(backbone, inversion, conditioning)
+        for side in ("foreground", "background"):
+            embeddings, initial = getattr(refined, side).tokens, getattr(conditioning, side).tokens
+            assert embeddings.shape == initial.shape
+            assert all(torch.equal(embeddings[0], embedding) for embedding in embeddings)
+            assert (embeddings[0] - initial[0]).abs().max() > 1e-3
+        assert torch.equal(refined.unconditional.tokens, conditioning.unconditional.tokens)
+
+    def test_attention_is_drawn_to_the_mask(self, backbone, inversion, conditioning):
+        _, events = self.refine(backbone, inversion, conditioning, batch=5, updates=20)
+        values = losses(events)
+        assert len(values) == 20
+        assert sum(values[-5:]) < sum(values[:5])
+
+    def test_steps_are_drawn_anew_for_each_update_and_again_by_the_same_seed(self, backbone, inversion, conditioning):
+        drawn = []
+        for seed in (0, 0, 1):
+            _, events = self.refine(backbone, inversion, conditioning, seed=seed, updates=6)
+            drawn.append([event.values["steps"].tolist() for event in events if "steps" in event.values])
+        assert drawn[0] == drawn[1] != drawn[2]
+        assert all(len(steps) == 4 for steps in drawn[0])
+        assert {step for steps in drawn[0] for step in steps} == set(range(5)), "all sampling steps have their turn"
+
+    def test_one_update_goes_along_the_mean_gradient_of_its_steps(self, backbone, inversion, conditioning):
+        """AdamW's first step depends on the gradient's sign alone: the mean over a batch of one is that step's own."""
+        settings = {"updates": 1, "batch": 1, "fuse": False, "weight_decay": 0.0}
+        trained, events = self.refine(backbone, inversion, conditioning, **settings)
+        (step,) = next(event.values["steps"] for event in events if "steps" in event.values).tolist()
+        refine = TextRefine(divisor=8, regularization=0.0, learning_rate=0.05, updates=1, fuse=False, weight_decay=0.0)
+
+        class FromStep(TextRefine):
+            def noisy_latents(self, task):
+                yield from [task.inversion.trajectory.latents[step, None]] * 5
+
+            def terms(self, task, words, initial, latent, _):
+                return super().terms(task, words, initial, latent, step)
+
+        refined = FromStep(**refine.__dict__).refine(backbone, inversion, conditioning, ignore)
+        torch.testing.assert_close(trained.foreground[0].tokens, refined.foreground[0].tokens)

@@ -111,7 +111,7 @@ PHOTOS = {
     "PDF": (raw(b"%PDF-1.7\n"), "a PDF file"),
     "PSD": (raw(b"8BPS\0\1" + bytes(40)), "a Photoshop file"),
     "SVG": (raw(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "an SVG"),
-    "OpenEXR": (raw(b"v/1\x01" + bytes(60), ".exr"), "an OpenEXR file"),
+    "OpenEXR": (raw(b"v/1\x01" + bytes(60), ".exr"), "OpenEXR|cannot be read"),
     "raw camera file": (raw(b"II*\0" + bytes(60), ".dng"), "raw camera file"),
     "archive": (raw(b"PK\x03\x04" + bytes(60)), "a ZIP archive"),
     "cut HEIC": (raw(b"\0\0\0\x18ftypheic" + bytes(60), ".heic"), "HEIC|cannot be read"),

@@ -13,7 +13,8 @@ from diffharmon.metrics.clip import ClipScores
 from diffharmon.report.command import main
 from diffharmon.report.content import make_content
 from diffharmon.report.gallery import pictures_of
-from diffharmon.report.runs import collect, find_run
+from diffharmon.report.resolutions import resolution_grid
+from diffharmon.report.runs import UNCHANGED, collect, find_run
 
 HEADER = "method,year,venue,category,subset,resolution,psnr,mse,fmse,ssim,source\n"
 
@@ -288,3 +289,20 @@ def test_pictures_of_a_run_are_read_and_a_run_without_has_none(sweep):
     middle = {kind: sum(picture.getpixel((width // 2, height // 2))) for kind, picture in parts.items()}
     assert middle["composite"] / middle["real"] == pytest.approx(0.4, abs=0.03), "its foreground is at 0.4"
     assert pictures_of(without, "photo_0") is None
+
+
+def test_three_protocols_stand_side_by_side(tmp_path, make_row, write_run):
+    metrics = {"ihd256": PixelMetrics(size=256), "ihd512": PixelMetrics(size=512), "full": PixelMetrics()}
+    rows = []
+    for index in range(3):
+        row = make_row(index, 1.0)
+        rows.append({**row, **{f"{name}_{key}": row[key] + place for place, name in enumerate(("ihd512", "full"), 1)
+                               for key in ("psnr", "mse", "fmse", "fpsnr")}})  # fmt: skip
+    write_run(tmp_path / "0", rows, ("method=mkl",), metrics=metrics, pictures=False)
+    grid = resolution_grid(make_content(collect([tmp_path])))
+    assert grid is not None
+    assert grid.header[:4] == ("run", "PSNR ↑ ihd256", "PSNR ↑ ihd512", "PSNR ↑ full")
+    ours = next(row for row in grid.rows if row[0].text != UNCHANGED)
+    assert [cell.text for cell in ours[1:4]] == ["22.00", "23.00", "24.00"]
+    write_run(tmp_path / "one" / "0", rows, ("method=mkl",), metrics={"full": PixelMetrics()}, pictures=False)
+    assert resolution_grid(make_content(collect([tmp_path / "one"]))) is None

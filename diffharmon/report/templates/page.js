@@ -39,15 +39,19 @@ const make = (tag, properties = {}, ...children) => {
 };
 const fixed = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
-function slider(card, show) {
-  const after = show === "real" && card.real ? "real" : "result";
-  const under = make("img", { src: data.pictures[card.composite], alt: `${card.name}, composite`, loading: "lazy" });
-  const over = make("img", { src: data.pictures[card[after]], alt: `${card.name}, ${after}`, className: "over", loading: "lazy" });
+const partner = (card, run) => data.cards.find((other) => other.image === card.image && other.run === run);
+
+function slider(card, left, show) {
+  const other = left ? partner(card, left) : undefined;
+  const before = other ? [other.result, other.run] : [card.composite, "composite"];
+  const after = show === "real" && card.real ? [card.real, "real photo"] : [card.result, other ? card.run : "result"];
+  const under = make("img", { src: data.pictures[before[0]], alt: `${card.name}, ${before[1]}`, loading: "lazy" });
+  const over = make("img", { src: data.pictures[after[0]], alt: `${card.name}, ${after[1]}`, className: "over", loading: "lazy" });
   const range = make("input", { type: "range", min: 0, max: 100, value: 50 });
-  range.setAttribute("aria-label", `${card.name}: composite on the left, ${after} on the right`);
+  range.setAttribute("aria-label", `${card.name}: ${before[1]} on the left, ${after[1]} on the right`);
   const box = make("div", { className: "slider" }, under, over,
-    make("span", { className: "tag left", textContent: "composite" }),
-    make("span", { className: "tag right", textContent: after === "real" ? "real photo" : "result" }), range);
+    make("span", { className: "tag left", textContent: before[1] }),
+    make("span", { className: "tag right", textContent: after[1] }), range);
   range.addEventListener("input", () => box.style.setProperty("--cut", `${range.value}%`));
   box.addEventListener("pointermove", (event) => {
     if (event.pointerType !== "mouse") return;
@@ -58,13 +62,15 @@ function slider(card, show) {
   return box;
 }
 
+function gain(card) {
+  const shown = Number(fixed(card.gain)) || 0; // As it is read: a gain of 0.001 is no gain.
+  const kind = shown > 0 ? "gain up" : shown < 0 ? "gain down" : "gain";
+  return make("span", { className: kind, textContent: `${shown > 0 ? "+" : ""}${fixed(shown)} ${card.metric}` });
+}
+
 function facts(card) {
   const name = make("div", { className: "name" }, make("span", { textContent: card.name }));
-  if (card.gain !== null) {
-    const shown = Number(fixed(card.gain)) || 0; // As it is read: a gain of 0.001 is no gain.
-    const kind = shown > 0 ? "gain up" : shown < 0 ? "gain down" : "gain";
-    name.append(make("span", { className: kind, textContent: `${shown > 0 ? "+" : ""}${fixed(shown)} ${card.metric}` }));
-  }
+  if (card.gain !== null) name.append(gain(card));
   const parts = [card.run, card.source];
   if (card.value !== null && card.before !== null && card.before !== undefined) {
     parts.push(`${card.metric} ${fixed(card.before)} → ${fixed(card.value)}`);
@@ -82,13 +88,47 @@ const orders = {
 
 function draw() {
   const chosen = (id) => document.getElementById(id).value;
-  const [order, run, source, show, text] = ["order", "run", "source", "show", "text"].map(chosen);
+  const [order, run, source, left, show, text] = ["order", "run", "source", "left", "show", "text"].map(chosen);
   const cards = data.cards
     .filter((card) => (!run || card.run === run) && (!source || card.source === source))
     .filter((card) => card.name.toLowerCase().includes(text.toLowerCase()))
     .sort(orders[order]);
-  place.replaceChildren(...cards.map((card) => make("article", { className: "card" }, slider(card, show), facts(card))));
+  place.replaceChildren(...cards.map((card) => make("article", { className: "card" }, slider(card, left, show), facts(card))));
   document.getElementById("shown").textContent = `${cards.length} of ${data.cards.length} pictures`;
+}
+
+// Worst, middle and best images of one run, all runs beside each other.
+function ranked(run, count) {
+  const own = data.cards.filter((card) => card.run === run).sort(orders.worst);
+  const middle = Math.max(0, Math.ceil((own.length - count) / 2));
+  const parts = [["worst", own.slice(0, count)], ["middle", own.slice(middle, middle + count)], ["best", own.slice(-count).reverse()]];
+  const seen = new Set();
+  return parts.flatMap(([kind, cards]) => cards.filter((card) => !seen.has(card.image) && seen.add(card.image)).map((card) => [kind, card]));
+}
+
+function picture(key, title, ...below) {
+  return make("td", {}, make("img", { src: data.pictures[key], alt: title }), ...below);
+}
+
+function line(kind, card, runs) {
+  const cells = runs.map((run) => partner(card, run)).map((other) =>
+    other ? picture(other.result, `${other.name}, ${other.run}`, ...(other.gain === null ? [] : [gain(other)])) : make("td", { textContent: "–" }));
+  const name = make("td", {}, make("strong", { textContent: card.name }), make("span", { className: "detail", textContent: kind }));
+  const real = card.real ? [picture(card.real, `${card.name}, real photo`)] : [];
+  return make("tr", {}, name, picture(card.composite, `${card.name}, composite`), ...cells, ...real);
+}
+
+function compare() {
+  const chosen = (id) => document.getElementById(id).value;
+  const [run, text] = [chosen("rank"), chosen("names").toLowerCase()];
+  const named = data.cards.filter((card) => card.run === run && text && card.name.toLowerCase().includes(text));
+  const lines = text ? named.map((card) => ["", card]) : ranked(run, Number(chosen("each")));
+  const sections = new Set(lines.map(([, card]) => card.image.split("/")[0]));
+  const runs = [...new Set(data.cards.filter((card) => sections.has(card.image.split("/")[0])).map((card) => card.run))];
+  const titles = ["image", "composite", ...runs, ...(lines.some(([, card]) => card.real) ? ["real photo"] : [])];
+  const head = make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", { textContent: title }))));
+  const body = make("tbody", {}, ...lines.map(([kind, card]) => line(kind, card, runs)));
+  document.getElementById("matrix").replaceChildren(make("table", { className: "matrix" }, head, body));
 }
 
 if (place) {
@@ -98,8 +138,16 @@ if (place) {
     select.append(...values.map((value) => make("option", { value, textContent: value })));
     if (values.length < 2) select.parentElement.hidden = true;
   }
+  const runs = [...new Set(data.cards.map((card) => card.run))];
+  for (const id of ["left", "rank"]) {
+    document.getElementById(id).append(...runs.map((value) => make("option", { value, textContent: value })));
+  }
+  if (runs.length < 2) document.getElementById("left").parentElement.hidden = true;
+  for (const id of ["rank", "each"]) document.getElementById(id).addEventListener("change", compare);
+  document.getElementById("names").addEventListener("input", compare);
+  compare();
   if (!data.cards.some((card) => card.real)) document.getElementById("show").parentElement.hidden = true;
-  for (const id of ["order", "run", "source", "show"]) document.getElementById(id).addEventListener("change", draw);
+  for (const id of ["order", "run", "source", "left", "show"]) document.getElementById(id).addEventListener("change", draw);
   document.getElementById("text").addEventListener("input", draw);
   draw();
 }

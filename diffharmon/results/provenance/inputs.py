@@ -32,7 +32,8 @@ def image_digests(dataset: Dataset, index: int, composite: Composite | None = No
 
 def composite_digests(composite: Composite) -> dict[str, str]:
     """Digest a composite's pixels: photo (with its transparency and profile), mask and, where known, real photo."""
-    parts: dict[str, Sequence[Any]] = {"photo": (composite.image, composite.alpha), "mask": (composite.mask,)}
+    photo = (composite.image, composite.alpha, composite.encoded)
+    parts: dict[str, Sequence[Any]] = {"photo": photo, "mask": (composite.mask,)}
     if composite.real is not None:
         parts["real"] = (composite.real,)
     found = {}
