@@ -67,7 +67,7 @@ def test_a_signal_ends_in_one_line_at_whatever_moment(tmp_path, command, tally, 
     chance = random.Random(number)
     for attempt in range(5):
         folder = tmp_path / str(attempt)
-        after = chance.uniform(0.05, whole.seconds * 0.8)
+        after = chance.uniform(0.3, whole.seconds * 0.8)
         done = command(*overrides, place(folder, overrides), signal=number, after=after)
         last = done.error.strip().splitlines()[-1:]
         clear = done.code in (code, 0) and (done.code == 0 or "goes on" in last[0])
