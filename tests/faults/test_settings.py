@@ -29,6 +29,9 @@ BAD = (
     "name=[a]", "name={b:c}",
 )  # fmt: skip
 
+# What only the import of a class shows.
+SHOWN_BY_IMPORT = ("evaluator._target_=diffharmon.describer.clip.Clip",)
+
 
 def key_of(override):
     return override.lstrip("+~").partition("=")[0].split(".")[0]
@@ -39,5 +42,6 @@ def key_of(override):
 def test_a_bad_setting_is_one_line_before_anything_loads(tmp_path, fresh_command, tally, override):
     done = fresh_command(override, f"hydra.run.dir={tmp_path / 'run'}")
     assert tally("settings", done.outcome(key_of(override))), done.error
-    assert not done.torch
-    assert fresh_command.import_cpu + done.cpu < 1.5, "seconds of CPU time, imports included"
+    if override not in SHOWN_BY_IMPORT:
+        assert not done.torch
+        assert fresh_command.import_cpu + done.cpu < 1.5, "seconds of CPU time, imports included"
