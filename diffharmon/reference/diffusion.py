@@ -40,6 +40,7 @@ class ReferenceDiffusion(Diffusion):
         inversion_guidance: Guidance of the inversion.
         descriptions: How many descriptions are tried in the first iteration.
         words: Use only the first this many condition words on each side.
+        variants: How many results to offer.
         seed: Seeds all that is random.
         structure_from: Keep the structure of the ``composite``, or of the image that each iteration starts from
             (``current``), which drifts.
@@ -65,6 +66,7 @@ class ReferenceDiffusion(Diffusion):
         inversion_guidance: float = 0.0,
         descriptions: int = 1,
         words: int | None = None,
+        variants: int = 1,
         seed: int = 0,
         structure_from: Literal["composite", "current"] = "composite",
         resolution: Literal["full", "model"] = "full",
@@ -85,6 +87,7 @@ class ReferenceDiffusion(Diffusion):
             inversion_guidance,
             descriptions,
             words,
+            variants,
             seed,
         )
         self.structure_from = structure_from

@@ -2,10 +2,11 @@
 
 import json
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
@@ -66,6 +67,8 @@ def _side():
     st.sampled_from([str, str.upper, str.title]),
 )
 def test_every_rule_abiding_answer_is_read_back(foreground, background, separator, form, case):
+    pairs = {"-".join(pair) for side in (foreground, background) for pair in pairwise(side)}
+    assume(separator != " " or not pairs & set(SYNONYMS))  # "cloudy sky" is one word of two tokens
     text = case(form.format(o="cat", f=separator.join(foreground), b=separator.join(background)))
     description = parse(text)
     assert description.foreground == foreground
