@@ -11,14 +11,14 @@ def lut(arguments: Sequence[str] | None = None) -> None:
     """Run ``diffharmon-lut``: write the change of colour as a .cube file and print its error."""
     parser = _parser("Write the change of the foreground's colours as a 3D lookup table (.cube).", "look.cube")
     parser.add_argument("--points", type=_points, default=33, help="grid points along each axis (33)")
-    with exit_codes(OSError):
+    with exit_codes():
         _lut(parser.parse_args(arguments))
 
 
 def layers(arguments: Sequence[str] | None = None) -> None:
     """Run ``diffharmon-layers``: write composite, result and mask as a layered Photoshop file."""
     parser = _parser("Write composite, result and mask as layers (.psd).", "layers.psd")
-    with exit_codes(OSError):
+    with exit_codes():
         _layers(parser.parse_args(arguments))
 
 
