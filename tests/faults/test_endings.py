@@ -8,18 +8,41 @@ import random
 import signal
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from diffharmon import results
 from diffharmon.files import ASSETS
 
 COMMON = ("method=reinhard", "metrics=[full]", "trainer=cpu")
-MINI = ("dataset=mini", "dataset.limit=6", *COMMON)
-SWEEP = ("-m", "dataset=mini", "dataset.limit=3", *COMMON, "seed=0,1")
+COUNT = 16
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 KILLS = 20
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    """A run and a sweep over small photos, of which each takes a fraction of a second, and a run of the toy model."""
+    folder = tmp_path_factory.mktemp("photos")
+    folder.chmod(0o755)  # one test reads them as another user
+    mask = np.zeros((32, 48), np.uint8)
+    mask[8:24, 12:36] = 255
+    for number in range(COUNT):
+        photo = np.random.default_rng(number).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        for kind, array in (("images", photo), ("masks", mask)):
+            (folder / kind).mkdir(exist_ok=True)
+            Image.fromarray(array).save(folder / kind / f"{number}.png")
+    photos = ("dataset=folder", f"dataset.images={folder / 'images'}", f"dataset.masks={folder / 'masks'}")
+    words = ("describer=fixed", "describer.object=dog", "describer.foreground=dim", "describer.background=bright")
+    model = (*words, "evaluator=none", "metrics=[full]", "trainer=cpu", "sampler.steps=2", "dataset.limit=3")
+    return {
+        "run": (*photos, *COMMON),
+        "sweep": ("-m", *photos, *COMMON, "dataset.limit=6", "seed=0,1"),
+        "model": (*photos, *model),
+    }
 
 
 def place(folder, overrides):
@@ -36,8 +59,9 @@ def results_of(folder, rows_of):
     return {path.name if path != folder else "": rows_of(path) for path in places}, pictures_of(folder)
 
 
-@pytest.mark.parametrize("overrides", [MINI, SWEEP], ids=["run", "sweep"])
-def test_killed_at_random_moments_nothing_is_lost(tmp_path, command, tally, rows_of, overrides):
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_killed_at_random_moments_nothing_is_lost(tmp_path, command, tally, rows_of, commands, kind):
+    overrides = commands[kind]
     whole = command(*overrides, place(tmp_path / "whole", overrides), limit=300)
     assert whole.code == 0, whole.error
     expected = results_of(tmp_path / "whole", rows_of)
@@ -48,24 +72,21 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path, command, tally, rows
             *(*overrides, place(folder, overrides)), signal=signal.SIGKILL, after=chance.uniform(0, whole.seconds)
         )
         if attempt % 4 < 3:
-            tally(f"kills of a {'sweep' if '-m' in overrides else 'run'}", "hang" if killed.hang else "as expected")
+            tally(f"kills of a {kind}", "hang" if killed.hang else "as expected")
             continue
         done = command(*overrides, place(folder, overrides), limit=300)
         same = done.code == 0 and results_of(folder, rows_of) == expected
         outcome = "as expected" if same else "silent" if done.code == 0 else done.outcome()
-        assert tally(f"kills of a {'sweep' if '-m' in overrides else 'run'}", outcome), (done.error, folder)
+        assert tally(f"kills of a {kind}", outcome), (done.error, folder)
 
 
 @pytest.mark.parametrize("kind", ["run", "sweep", "model"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_in_one_line_at_whatever_moment(tmp_path, command, tally, rows_of, kind, number, code):
-    model = ("dataset=mini", "dataset.limit=2", "describer=file", "describer.path=${asset:mini/triples.jsonl}")
-    overrides = {"run": MINI, "sweep": SWEEP, "model": (*model, "evaluator=none", "metrics=[full]", "trainer=cpu")}[
-        kind
-    ]
+def test_a_signal_ends_in_one_line_at_whatever_moment(tmp_path, command, tally, rows_of, commands, kind, number, code):
+    overrides = commands[kind]
     whole = command(*overrides, place(tmp_path / "whole", overrides), limit=300)
     chance = random.Random(number)
-    for attempt in range(5):
+    for attempt in range(4):
         folder = tmp_path / str(attempt)
         after = chance.uniform(0.3, whole.seconds * 0.8)
         done = command(*overrides, place(folder, overrides), signal=number, after=after)
@@ -79,7 +100,7 @@ def test_a_signal_ends_in_one_line_at_whatever_moment(tmp_path, command, tally, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_stop_two_processes_after_their_images(tmp_path, start_command, tally, number):
-    process = start_command(tmp_path, *MINI[:-1], *DDP)
+    process = start_command(tmp_path, "dataset=mini", "dataset.limit=12", *COMMON[:-1], *DDP)
     while len(results.read_rows(tmp_path)) < 2:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
@@ -89,15 +110,16 @@ def test_signals_stop_two_processes_after_their_images(tmp_path, start_command, 
     assert tally("signals", "as expected" if clear else "traceback" if "Traceback" in error else "unclear"), error
 
 
-@pytest.mark.parametrize("size", [500, 2_000, 8_000, 20_000, 60_000])
-@pytest.mark.parametrize("overrides", [MINI, SWEEP], ids=["run", "sweep"])
-def test_a_full_disk_is_one_line(tmp_path, command, tally, size, overrides):
+@pytest.mark.parametrize("size", [500, 1_000, 2_000, 4_000, 6_000])
+@pytest.mark.parametrize("kind", ["run", "sweep"])
+def test_a_full_disk_is_one_line(tmp_path, command, tally, commands, size, kind):
+    overrides = commands[kind]
     done = command(*overrides, place(tmp_path / "run", overrides), file_size=size)
     assert tally("disk full", done.outcome()), done.error
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "inside a file", "locked", "locked pictures", "too long"])
-def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path, command, tally, kind):
+def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path, command, tally, commands, kind):
     (tmp_path / "file").touch()
     folder = {
         "nowhere": "/proc/diffharmon/run",
@@ -115,17 +137,17 @@ def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path, command, tally,
             path.chmod(0o755)
         if "pictures" in kind:
             os.chown(tmp_path / "run", user, user)
-    done = command(*MINI, f"hydra.run.dir={folder}", user=user)
+    done = command(*commands["run"], f"hydra.run.dir={folder}", user=user)
     assert tally("read-only", done.outcome()), done.error
 
 
-def test_two_writers_never_mix(tmp_path, command, forking, tally, rows_of):
+def test_two_writers_never_mix(tmp_path, command, forking, tally, rows_of, commands):
     other = forking("torch")
-    assert command(*MINI, f"hydra.run.dir={tmp_path / 'whole'}").code == 0
+    assert command(*commands["run"], f"hydra.run.dir={tmp_path / 'whole'}").code == 0
     for attempt in range(5):
         folder = tmp_path / str(attempt)
         for writer in (command, other):
-            writer.start(*MINI, f"hydra.run.dir={folder}")
+            writer.start(*commands["run"], f"hydra.run.dir={folder}")
             time.sleep(0.1 * attempt)
         both = sorted((writer.finish() for writer in (command, other)), key=lambda done: done.code)
         assert both[0].code == 0, both[0].error
