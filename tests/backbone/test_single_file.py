@@ -101,7 +101,7 @@ def test_a_single_file_gives_the_same_model_as_its_folder(original, pipeline_fol
         assert wanted.keys() == found.keys()
         assert all(torch.equal(value, found[key]) for key, value in wanted.items()), name
     assert model.noise_schedule["beta_end"] == expected.noise_schedule["beta_end"]
-    assert torch.equal(model.embed(["cat bright"]), expected.embed(["cat bright"]))
+    assert torch.equal(model.embed(["cat bright"]).tokens, expected.embed(["cat bright"]).tokens)
     (folder,) = (cache / "diffharmon").iterdir()
     assert not list(folder.rglob("*.bin"))
 
