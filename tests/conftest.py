@@ -193,6 +193,13 @@ def composite() -> Composite:
 
 
 @pytest.fixture(scope="session")
+def toy_settings(pipeline_folder) -> tuple[str, ...]:
+    """Settings of a run on the toy model under given words, without an evaluator."""
+    words = ("describer=fixed", "describer.object=cat", "describer.foreground=dim", "describer.background=bright")
+    return (*words, "evaluator=none", f"backbone.path={pipeline_folder}", "backbone.size=64")
+
+
+@pytest.fixture(scope="session")
 def toy_pidinet(tmp_path_factory) -> Path:
     """A random PiDiNet checkpoint of the published format."""
     torch.manual_seed(0)

@@ -76,20 +76,9 @@ ABLATIONS = sorted(set(choices("experiment")) - {"demo", "fast"})
 
 
 @pytest.mark.parametrize("experiment", ABLATIONS)
-def test_every_experiment_builds_with_a_toy_backbone(experiment, pipeline_folder, toy_pidinet, monkeypatch):
+def test_every_experiment_builds_with_a_toy_backbone(experiment, toy_settings, toy_pidinet, monkeypatch):
     monkeypatch.setenv("PIDINET_WEIGHTS", str(toy_pidinet))
-    config = composed(
-        [
-            f"experiment={experiment}",
-            "describer=fixed",
-            "describer.object=cat",
-            "describer.foreground=dim",
-            "describer.background=bright",
-            "evaluator=none",
-            f"backbone.path={pipeline_folder}",
-            "backbone.size=64",
-        ]
-    )
+    config = composed([f"experiment={experiment}", *toy_settings])
     method = build(config.method)
     assert isinstance(method, Diffusion)
     assert method.guidance == Guidance(1.0 if experiment == "no_guidance" else 2.5)

@@ -24,7 +24,7 @@ def photo(tmp_path, composite):
 
 
 @pytest.fixture
-def command(pipeline_folder, photo, call_command):
+def command(toy_settings, photo, call_command):
     """Run the command on the toy model in this process; gives exit code, standard error and run folder."""
 
     def call(*overrides, folder="run", settings=()):
@@ -33,13 +33,8 @@ def command(pipeline_folder, photo, call_command):
             f"dataset.image={photo / 'image.png'}",
             f"dataset.mask={photo / 'mask.png'}",
             f"dataset.real={photo / 'real.png'}",
-            "describer=fixed",
-            "describer.object=cat",
+            *toy_settings,
             "describer.foreground=dim cold",
-            "describer.background=bright",
-            "evaluator=none",
-            f"backbone.path={pipeline_folder}",
-            "backbone.size=64",
             "sampler.steps=3",
             "trainer=cpu",
         ]
@@ -205,7 +200,7 @@ def test_the_full_error_is_there_for_who_asks(command, photo, monkeypatch):
     assert "Traceback" in done.stderr
 
 
-def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, photo, composite, pipeline_folder):
+def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, photo, composite, toy_settings):
     for kind in ("images", "masks"):
         for name in ("a", "b", "c", "faint"):
             source = composite.image if kind == "images" else composite.mask
@@ -220,13 +215,7 @@ def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, phot
             f"dataset.images={photo / 'images'}",
             f"dataset.masks={photo / 'masks'}",
             f"dataset.reals={photo / 'images'}",
-            "describer=fixed",
-            "describer.object=cat",
-            "describer.foreground=dim",
-            "describer.background=bright",
-            "evaluator=none",
-            f"backbone.path={pipeline_folder}",
-            "backbone.size=64",
+            *toy_settings,
             "sampler.steps=2",
             "trainer=cpu",
         ]

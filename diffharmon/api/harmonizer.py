@@ -14,9 +14,11 @@ from diffharmon import images
 from diffharmon.api.pictures import Loaded, load, load_mask
 from diffharmon.api.result import Result
 from diffharmon.config import build, composed, load_target
+from diffharmon.config.signatures import parameters_of
+from diffharmon.config.validation import check_setting
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import ConfigError, InputError
-from diffharmon.types import Composite, Watcher, ignore
+from diffharmon.types import Composite, Outcome, Watcher, ignore
 
 Words = str | Sequence[str]
 
@@ -84,7 +86,7 @@ class Harmonizer:
 
         Raises:
             InputError: A picture cannot be read or does not fit, or only one side has words.
-            ConfigError: The method takes no words, seed or strength.
+            ConfigError: The method takes no words, variants, seed or strength, or one is out of range.
         """
         if composite is None:
             source, made = compose_cut_out(foreground, background, position, max_megapixels)
@@ -94,13 +96,7 @@ class Harmonizer:
             words = (foreground, background)
         with self._lock, torch.inference_mode(False):
             outcome = self._method(object, *words, strength, seed, variants).harmonize(made, watch)
-        choices = outcome.variants or outcome.attempts
-        results = tuple(
-            Result(made, choice.image, choice.description, choice.score.value, outcome.reason, source)
-            for choice in choices
-        )
-        best = next(result for result in results if result.harmonized is outcome.best.image)
-        return replace(best, variants=results, attention=outcome.best.words)
+        return result_of(outcome, made, source)
 
     def _method(
         self,
@@ -123,25 +119,58 @@ class Harmonizer:
             parts |= self._with_strength(strength)
         if seed is not None:
             self._require("seed", "seed")
-            parts["seed"] = seed
+            parts["seed"] = checked("seed", seed, self._build)
         if variants is not None:
-            self._require("describer", "variants")
-            parts["variants"] = variants
+            self._require("variants", "variants")
+            parts["variants"] = checked("variants", variants, self._build)
         return self._build(**parts)
 
     def _with_strength(self, strength: float) -> dict[str, Any]:
         node = self.config.method
         if "strength" in node:
-            return {"strength": strength}
+            return {"strength": checked("strength", strength, self._build)}
         recomposer = node.get("recomposer")
         if not isinstance(recomposer, DictConfig) or "strength" not in recomposer:
             raise ConfigError("strength: neither the method nor its recomposer has one; leave it out")
+        strength = checked("strength", strength, load_target(str(recomposer["_target_"]), "recomposer"))
         changed = {**OmegaConf.to_container(recomposer, resolve=True), "strength": strength}  # type: ignore[dict-item]
         return {"recomposer": build(OmegaConf.create(changed))}
 
     def _require(self, part: str, what: str) -> None:
         if part not in self._parts:
             raise ConfigError(f"{what}: {self.config.method['_target_']} takes none; leave it out")
+
+
+def checked(name: str, value: Any, target: Any) -> Any:
+    """Return an argument of a call in the type and range that a component declares for it.
+
+    Args:
+        name: Name of the argument and of the component's setting.
+        value: What was given.
+        target: The component's class.
+
+    Raises:
+        ConfigError: It is of another type or out of range.
+    """
+    node = OmegaConf.create({name: value})
+    check_setting("", node, name, parameters_of(target)[name])
+    return node[name]
+
+
+def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
+    """Return a method's best result with those to choose from: the variants asked for, else all attempts.
+
+    Args:
+        outcome: What the method did.
+        composite: What was harmonized.
+        source: The picture that the result is given back as.
+    """
+    results = tuple(
+        Result(composite, choice.image, choice.description, choice.score.value, outcome.reason, source)
+        for choice in outcome.variants or outcome.attempts
+    )
+    best = next(result for result in results if result.harmonized is outcome.best.image)
+    return replace(best, variants=results, attention=outcome.best.words)
 
 
 def read_composite(

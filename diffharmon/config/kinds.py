@@ -152,7 +152,7 @@ def fill_defaults(node: DictConfig, target: type) -> None:
 
 
 def is_setting(annotation: Any) -> bool:
-    """Tell whether a parameter without value is a setting; a folder or the whole configuration is handed over."""
+    """Return whether a parameter without value is a setting; a folder or the whole configuration is handed over."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return all(is_setting(kind) for kind in arguments)

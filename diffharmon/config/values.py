@@ -75,7 +75,7 @@ def fit(value: Any, kind: Any) -> Any:
 
 
 def is_component(kind: Any) -> bool:
-    """Tell whether a type is a class of some package, which YAML writes as a node with ``_target_``."""
+    """Return whether a type is a class of some package, which YAML writes as a node with ``_target_``."""
     top = str(getattr(kind, "__module__", "")).split(".")[0]
     return kind is COMPONENT or (isinstance(kind, type) and kind is not UNKNOWN and top not in sys.stdlib_module_names)
 

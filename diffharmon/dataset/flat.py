@@ -73,7 +73,7 @@ class Flat:
         mask_floor: Annotated[int, Ge(0), Le(255)] = MASK_FLOOR,
         max_megapixels: Annotated[int | float, Gt(0)] = MAX_MEGAPIXELS,
     ) -> None:
-        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels)
+        self.settings = FileSettings(mask_channel, label, mask_floor, max_megapixels, profiles=False)
         self.composites, self.masks, self.reals = tuple(composites), tuple(masks), tuple(reals or ())
         folder = existing_folder(root, "dataset.root")
         self.source = source or folder.resolve().name

@@ -61,7 +61,7 @@ def require(object: str, foreground: tuple[str, ...], background: tuple[str, ...
 
 
 def same(first: Description, second: Description) -> bool:
-    """Tell whether two descriptions say the same words with the same weights, in any order."""
+    """Return whether two descriptions say the same words with the same weights, in any order."""
     return (
         first.object == second.object
         and first.foreground_weighted == second.foreground_weighted

@@ -81,8 +81,8 @@ def write_exr(path: Path, samples: np.ndarray, metadata: Mapping[str, bytes]) ->
 
 
 def _size(header: dict[str, Any]) -> tuple[int, int]:
-    least, most = header["dataWindow"]
-    return int(most[0] - least[0] + 1), int(most[1] - least[1] + 1)
+    first, last = header["dataWindow"]
+    return int(last[0] - first[0] + 1), int(last[1] - first[1] + 1)
 
 
 def _library(path: Path) -> "ModuleType":

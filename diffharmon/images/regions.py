@@ -72,7 +72,7 @@ def box_around(mask: Float[Tensor, "1 h w"], margin: float, smallest: float = 0.
     Args:
         mask: Foreground mask; what exceeds 100/255 counts.
         margin: Added on each side, as a fraction of the foreground's longer side.
-        smallest: Least side of the square, as a fraction of the image's longer side.
+        smallest: Minimum side of the square, as a fraction of the image's longer side.
 
     Raises:
         InputError: If the mask is empty.

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor
 
@@ -62,12 +63,12 @@ class ReferenceDiffusion(Diffusion):
         recomposer: Recomposer,
         evaluator: Evaluator,
         policy: Policy,
-        guidance: float = 2.5,
-        inversion_guidance: float = 0.0,
-        descriptions: int = 1,
-        words: int | None = None,
-        variants: int = 1,
-        seed: int = 0,
+        guidance: Annotated[float, Ge(0), Le(1000)] = 2.5,
+        inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0,
+        descriptions: Annotated[int, Ge(1)] = 1,
+        words: Annotated[int, Ge(1)] | None = None,
+        variants: Annotated[int, Ge(1), Le(8)] = 1,
+        seed: Annotated[int, Ge(0)] = 0,
         structure_from: Literal["composite", "current"] = "composite",
         resolution: Literal["full", "model"] = "full",
         sample_posterior: bool = False,
@@ -83,12 +84,12 @@ class ReferenceDiffusion(Diffusion):
             recomposer,
             evaluator,
             policy,
-            guidance,
-            inversion_guidance,
-            descriptions,
-            words,
-            variants,
-            seed,
+            guidance=guidance,
+            inversion_guidance=inversion_guidance,
+            descriptions=descriptions,
+            words=words,
+            variants=variants,
+            seed=seed,
         )
         self.structure_from = structure_from
         self.resolution = resolution

@@ -127,6 +127,6 @@ def notes(
 
 
 def has_infinite(row: Row, columns: Sequence[Column]) -> bool:
-    """Tell whether any measured number of a row is infinite."""
+    """Return whether any measured number of a row is infinite."""
     found = (row.get(column.key) for column in columns)
     return any(isinstance(value, float) and math.isinf(value) for value in found)

@@ -65,7 +65,7 @@ class Grid:
     is_long: bool = False
 
     def is_number(self, place: int) -> bool:
-        """Tell whether a column holds numbers."""
+        """Return whether a column holds numbers."""
         return any(not math.isnan(row[place].value) for row in self.rows)
 
 

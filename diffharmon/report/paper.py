@@ -88,7 +88,7 @@ def caption(pivot: Pivot) -> str:
 
 
 def is_significant(entry: Entry) -> bool:
-    """Tell whether an entry differs from the baseline's after the correction."""
+    """Return whether an entry differs from the baseline's after the correction."""
     return entry.comparison is not None and entry.comparison.adjusted < SIGNIFICANT
 
 

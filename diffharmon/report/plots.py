@@ -112,7 +112,7 @@ def apart(centres: Sequence[tuple[float, float]], right: Pixels) -> list[float]:
 
 
 def is_unchanged(run: Run) -> bool:
-    """Tell whether a run stands for the input composites."""
+    """Return whether a run stands for the input composites."""
     return not run.folder.parts and not run.config
 
 

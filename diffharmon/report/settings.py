@@ -103,5 +103,5 @@ def differences(runs: Sequence[Run]) -> list[str]:
 
 
 def is_baseline(run: Run) -> bool:
-    """Tell whether a run used no network to change images: none cost a network evaluation."""
+    """Return whether a run used no network to change images: none cost a network evaluation."""
     return bool(run.rows) and not any(row.get("network_samples") for row in run.rows.values())

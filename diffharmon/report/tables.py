@@ -25,7 +25,7 @@ class Group:
     high: float = math.inf
 
     def holds(self, row: Row) -> bool:
-        """Tell whether an image belongs to it."""
+        """Return whether an image belongs to it."""
         if self.kind == "area":
             return is_number(row.get("area")) and self.low <= row["area"] < self.high
         return self.name in (ALL, row.get("source", ""))
@@ -60,7 +60,7 @@ class Table:
     baseline: str = ""
 
     def is_best(self, line: Line, column: Column) -> bool:
-        """Tell whether a line has the best mean of a column; a run that lacks images which others have never has."""
+        """Return whether a line has the best mean of a column; a run that lacks images which others have never has."""
         most = max(other.count for other in self.lines)
         means = [o.estimates[column.key].mean for o in self.lines if o.count == most and column.key in o.estimates]
         if len(self.lines) < 2 or line.count < most or column.key not in line.estimates:

@@ -61,12 +61,12 @@ def mean_gain(rows: Sequence[Mapping[str, Any]], key: str, baseline_key: str, co
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a row's value is a number other than NaN."""
+    """Return whether a row's value is a number other than NaN."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def is_finite(value: Any) -> bool:
-    """Tell whether a row's value is a finite number."""
+    """Return whether a row's value is a finite number."""
     return is_number(value) and math.isfinite(value)
 
 

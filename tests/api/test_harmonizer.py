@@ -127,6 +127,15 @@ def test_what_does_not_fit_is_refused(harmonizer, files):
         Harmonizer(method="reinhard")(*files, **WORDS)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("strength", -0.1), ("strength", 3.0), ("strength", float("nan")), ("variants", 0), ("variants", 9), ("seed", -1)],
+)
+def test_arguments_out_of_range_are_refused_as_settings_are(harmonizer, files, name, value):
+    with pytest.raises(ConfigError, match=f"^{name}: expected"):
+        harmonizer(*files, **WORDS, **{name: value})
+
+
 def test_other_methods_take_a_strength(files):
     result = Harmonizer(method="reinhard")(*files, strength=0.0)
     assert torch.allclose(result.harmonized, result.composite.image, atol=1e-3)

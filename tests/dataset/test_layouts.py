@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
+from diffharmon import images
 from diffharmon.config import build, composed
 from diffharmon.dataset.check import check, check_flat, check_single, layout_of, subsets_of
 from diffharmon.dataset.flat import Flat
@@ -62,6 +64,15 @@ def test_realhm(realhm):
     assert layout_of(realhm) == "realhm"
     assert list(check_flat(found, "RealHM", counts=False)) == []
     assert [problem.text for problem in check_flat(found, "RealHM")] == ["3 composites are there, 216 were published"]
+
+
+def test_benchmarks_are_measured_on_values_as_they_are_stored(realhm):
+    """A profile in a file does not change the numbers that published ones are compared with."""
+    path = realhm / "vendor_testing_1" / "0001_small.jpg"
+    Image.new("RGB", (24, 20), (200, 60, 40)).save(path, icc_profile=imagecodecs.cms_profile("adobergb"))
+    composite = dataset("realhm", realhm)[0]
+    with Image.open(path) as picture:
+        assert np.array_equal(images.to_uint8(composite.image).permute(1, 2, 0).numpy(), np.asarray(picture))
 
 
 def test_realhm_without_ground_truth_is_an_error_of_that_image_alone(realhm):

@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from diffharmon.config import composed
+from diffharmon.config.signatures import parameters_of
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
@@ -154,6 +155,11 @@ def method(backbone, kind=ReferenceDiffusion, **changes):
         "policy": Policy(iterations=1, ties="last"),
     }
     return kind(**{**parts, **changes})
+
+
+def test_the_public_codes_method_refuses_what_the_clean_one_refuses():
+    clean, reference = parameters_of(Diffusion), parameters_of(ReferenceDiffusion)
+    assert {name: reference[name] for name in clean} == clean
 
 
 def test_without_options_the_method_is_the_clean_one(backbone, composite):

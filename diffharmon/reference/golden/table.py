@@ -20,7 +20,7 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the error is a number within the tolerance."""
+        """Return whether the error is a number within the tolerance."""
         return self.error <= self.tolerance  # False for NaN
 
 
