@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from diffharmon import Harmonizer, images
 from diffharmon.errors import InputError
-from diffharmon.images.colour import is_srgb, made_profile, srgb, to_own_space
+from diffharmon.images.colour import is_srgb, made_profile, srgb, to_own_space, to_srgb
 from diffharmon.images.tags import _BT709, _D65, _PRIMARIES
 
 SIZE = (40, 56)
@@ -98,6 +98,19 @@ def test_colours_outside_srgb_survive_a_small_change():
     image = images.picture_of(encoded, profile=profile).image
     moved = to_own_space((image - 1 / 255).clamp(0, 1), image, encoded, profile)
     assert (moved - encoded).abs().max() < 2 / 255
+
+
+def test_a_result_is_converted_in_as_few_parts_as_its_pixels_need(monkeypatch):
+    """Littlecms prepares every conversion anew: with a part for every few hundred pixels a photo took minutes."""
+    converted = []
+    transform = imagecodecs.cms_transform
+    monkeypatch.setattr(imagecodecs, "cms_transform", lambda *a, **k: converted.append(1) or transform(*a, **k))
+    profile = imagecodecs.cms_profile("adobergb")
+    encoded = torch.rand(3, 600, 2, generator=torch.Generator().manual_seed(0))
+    image = to_srgb(encoded, profile)
+    converted.clear()
+    to_own_space(image * 0.5, image, encoded, profile)
+    assert len(converted) == 2, "the photo and its result"
 
 
 def test_a_space_that_is_srgb_is_left_alone(tmp_path):
