@@ -29,6 +29,19 @@ def test_a_defect_is_one_line_and_its_traceback_is_shown_on_demand(capsys, monke
         raise error
 
 
+def test_an_error_of_the_system_inside_a_librarys_own_is_the_systems(capsys):
+    def configure():
+        try:
+            raise PermissionError(13, "Permission denied", "run.log")
+        except OSError as error:
+            raise ValueError("Unable to configure handler 'file'") from error
+
+    with pytest.raises(SystemExit) as stopped, exit_codes():
+        configure()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: 'run.log'\n"
+
+
 def test_too_little_memory_is_no_defect(capsys):
     with pytest.raises(SystemExit) as stopped, exit_codes():
         raise MemoryError("cannot allocate 3 GiB")

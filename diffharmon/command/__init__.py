@@ -80,12 +80,23 @@ def wants_full_errors() -> bool:
 
 def stop(error: Exception) -> NoReturn:
     """Print an error in one line and exit: with code 2 where a user can mend it, else with 1 and the way to a trace."""
+    error = of_the_system(error)
     if is_fixable(error):
         print(f"error: {describe_error(error)}", file=sys.stderr)
         sys.exit(2)
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     print(f"error: unexpected {text} (a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
     sys.exit(1)
+
+
+def of_the_system(error: Exception) -> Exception:
+    """Return the operating system's error that a library wrapped in one of its own; else the error itself."""
+    if isinstance(error, DiffharmonError):
+        return error
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, OSError):
+        inner = inner.__cause__
+    return inner or error
 
 
 def is_fixable(error: Exception) -> bool:

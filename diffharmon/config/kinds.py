@@ -29,6 +29,10 @@ KINDS = {
 }
 
 
+class NoClass:
+    """Stands for the classes that a parameter takes whose annotation names none."""
+
+
 def load_target(target: str, key: str) -> type:
     """Import the class that ``_target_`` names; any importable one, of whatever package.
 
@@ -72,7 +76,10 @@ def check_kinds(config: DictConfig, groups: Sequence[str]) -> None:
 
 
 def check_node(node: Any, key: str, expected: tuple[Any, ...]) -> None:
-    """Check a node and all in it; what is in a component is of the kind that its constructor's annotation names."""
+    """Check a node and all in it; what is in a component is of the kind that its constructor's annotation names.
+
+    Under a parameter whose annotation names no class there is none: it would be built whatever it does.
+    """
     if not isinstance(node, DictConfig | ListConfig) or node._is_none():
         return
     is_list, annotations = isinstance(node, ListConfig), {}
@@ -81,10 +88,10 @@ def check_node(node: Any, key: str, expected: tuple[Any, ...]) -> None:
         check_class(target, key, expected)
         annotations = {name: parameter.annotation for name, parameter in parameters_of(target).items()}
         fill_defaults(node, target)
-        expected = ()
+        expected = (NoClass,)
     for name in range(len(node)) if is_list else list(node):
         if not OmegaConf.is_interpolation(node, name) and not OmegaConf.is_missing(node, name):
-            inside = tuple(classes(annotations[name])) if name in annotations else expected
+            inside = (tuple(classes(annotations[name])) or (NoClass,)) if name in annotations else expected
             check_node(node._get_node(name), f"{key}[{name}]" if is_list else f"{key}.{name}", inside)
 
 
@@ -100,8 +107,11 @@ def check_class(target: type, key: str, expected: tuple[Any, ...]) -> None:
     """Refuse a class that is of none of the expected kinds; without an expectation any class will do.
 
     Raises:
-        ConfigError: With the kind and what the class lacks of it.
+        ConfigError: With the kind and what the class lacks of it; or where no class is expected.
     """
+    if expected == (NoClass,):
+        where = f"{target.__module__}.{target.__name__}"
+        raise ConfigError(f"{key}: expected a value, got the class {where}; its annotation names no kind of component")
     faults = [fault(target, kind) for kind in expected]
     if faults and all(faults):
         kind = " or ".join(kind.__name__ for kind in expected)

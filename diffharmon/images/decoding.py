@@ -16,7 +16,7 @@ from diffharmon.errors import InputError
 from diffharmon.images.colour import kind
 from diffharmon.images.deep import bgr_to_rgb, deep_samples
 from diffharmon.images.exr import exr_size, is_exr, read_exr
-from diffharmon.images.opening import MAX_MEGAPIXELS, open_image, require_regular, require_size
+from diffharmon.images.opening import EXPECTED, MAX_MEGAPIXELS, open_image, require_regular, require_size
 from diffharmon.images.tags import ORIENTATION, metadata_of, profile_of
 
 # EXIF 2.32, table 6: what brings each orientation upright, on arrays whose first two axes are rows and columns.
@@ -96,7 +96,7 @@ def _require_tiff(path: Path) -> None:
     """Refuse what Pillow cannot identify, but for TIFF files, of which OpenCV reads more kinds."""
     with path.open("rb") as file:
         if file.read(4) not in (b"II*\0", b"MM\0*"):
-            raise UnidentifiedImageError(f"unknown or damaged format of {path.name}")
+            raise InputError(f"{path} cannot be read as an image: it is damaged, or of another format than {EXPECTED}")
 
 
 def _load(path: Path, max_megapixels: float) -> Pixels:

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from diffharmon.errors import InputError
 
 MAX_MEGAPIXELS = 200.0
 MAX_BYTES = 4 * 2**30
 SMALLEST_SIDE = 8
+# A prompt or a workflow of megabytes beside the pixels is no damage: Pillow allows 1 MiB a text.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
 # Pillow's other formats hand a file to another program (EPS), or are no photos.
 _FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -25,6 +27,10 @@ _FOREIGN = (
     (b"%PDF", "a PDF file"),
     (b"8BPS", "a Photoshop file"),
     (b"#?RADIANCE", "a Radiance HDR file"),
+    (b"gimp xcf", "a GIMP file"),
+    (b"DDS ", "a DirectDraw texture"),
+    (b"\0\0\1\0", "a Windows icon"),
+    (b"icns", "a macOS icon"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"<svg", "an SVG drawing"),
@@ -32,7 +38,7 @@ _FOREIGN = (
     (b"<!DOCTYPE", "a web page"),
     (b"<html", "a web page"),
 )
-_EXPECTED = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, JPEG XL, OpenEXR, BMP, GIF, PPM or JPEG 2000"
+EXPECTED = "PNG, JPEG, TIFF, WebP, AVIF, HEIC, JPEG XL, OpenEXR, BMP, GIF, PPM or JPEG 2000"
 _LOCK = threading.Lock()
 
 
@@ -97,18 +103,20 @@ def require_size(path: Path, width: int, height: int, max_megapixels: float) -> 
 def _formats(path: Path) -> tuple[str, ...]:
     """Formats to try; a file that needs an extra, or is of a format that is not read, is refused by its name."""
     if path.suffix.lower() in _RAW:  # Pillow would read the small preview inside it.
-        raise InputError(f"{path} is a raw camera file, expected a developed photo: {_EXPECTED}")
+        raise InputError(f"{path} is a raw camera file, expected a developed photo: {EXPECTED}")
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
         raise InputError(f"{path} cannot be read as an image: it is empty")
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head:
         return (_with_heif(path),)
+    if head[4:8] == b"ftyp" and b"avi" not in head[8:]:
+        raise InputError(f"{path} cannot be read as an image: it is a video, expected {EXPECTED}")
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         return (_with_jpeg_xl(path),)
     for start, what in _FOREIGN:
         if head.lstrip().lower().startswith(start.lower()):
-            raise InputError(f"{path} cannot be read as an image: it is {what}, expected {_EXPECTED}")
+            raise InputError(f"{path} cannot be read as an image: it is {what}, expected {EXPECTED}")
     Image.init()  # registers all of Pillow's formats
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 

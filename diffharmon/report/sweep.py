@@ -7,11 +7,12 @@ reads.
 
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -80,6 +81,21 @@ def print_table(folder: Path) -> None:
     print_sweep(folder)
 
 
+class WithoutHydrasLine:
+    """Standard error without the line in which Hydra repeats the overrides of the first failed job of a sweep."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the stream has."""
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write all but that line."""
+        return len(text) if text.startswith("Error executing job with overrides: ") else self.stream.write(text)
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Report the sweep that runs inside the ``with``, if one does: print its table, name the jobs that failed.
@@ -89,7 +105,8 @@ def reported() -> Iterator[None]:
     """
     started.clear()
     try:
-        yield
+        with redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            yield
     except Exception as error:
         if not started:
             raise

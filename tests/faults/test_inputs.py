@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from diffharmon.dataset.folder import Folder
 from diffharmon.dataset.single import Single
@@ -113,6 +113,9 @@ PHOTOS = {
     "SVG": (raw(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "an SVG"),
     "OpenEXR": (raw(b"v/1\x01" + bytes(60), ".exr"), "OpenEXR|cannot be read"),
     "raw camera file": (raw(b"II*\0" + bytes(60), ".dng"), "raw camera file"),
+    "video": (raw(b"\0\0\0\x18ftypisom" + bytes(60), ".png"), "a video"),
+    "icon": (raw(b"\0\0\1\0\1\0" + bytes(60), ".ico"), "a Windows icon"),
+    "Targa": (save(PHOTO, ".tga"), "of another format than PNG, JPEG"),
     "archive": (raw(b"PK\x03\x04" + bytes(60)), "a ZIP archive"),
     "cut HEIC": (raw(b"\0\0\0\x18ftypheic" + bytes(60), ".heic"), "HEIC|cannot be read"),
     "cut JPEG XL": (raw(b"\xff\x0a" + bytes(60), ".jxl"), "JPEG XL|cannot be read"),
@@ -227,6 +230,14 @@ def test_damaged_exif_leaves_the_pixels(tmp_path):
     photo, mask = good(tmp_path)
     data = (tmp_path / "photo.png").read_bytes()
     (tmp_path / "photo.png").write_bytes(data[:33] + chunk(b"eXIf", b"garbage, not TIFF") + data[33:])
+    assert np.array_equal((Single(photo, mask)[0].image.permute(1, 2, 0) * 255).round().numpy(), PHOTO)
+
+
+def test_megabytes_of_text_beside_the_pixels_are_no_damage(tmp_path):
+    photo, mask = good(tmp_path)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=True)
+    Image.fromarray(PHOTO).save(photo, pnginfo=text)
     assert np.array_equal((Single(photo, mask)[0].image.permute(1, 2, 0) * 255).round().numpy(), PHOTO)
 
 

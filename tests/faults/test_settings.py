@@ -26,11 +26,14 @@ BAD = (
     # classes, interpolations and Hydra's grammar
     "backbone._target_=os.system", "method._target_=3", "evaluator._target_=diffharmon.describer.clip.Clip",
     "recomposer.strength=${sede}", "dataset.image=photo (1).png", "dataset.image='photo", "=3", "seed", "seed=1,2",
-    "name=[a]", "name={b:c}",
+    "trainer.default_root_dir={_target_:subprocess.Popen,args:[true]}", "name=[a]", "name={b:c}",
 )  # fmt: skip
 
 # What only the import of a class shows.
-SHOWN_BY_IMPORT = ("evaluator._target_=diffharmon.describer.clip.Clip",)
+SHOWN_BY_IMPORT = (
+    "evaluator._target_=diffharmon.describer.clip.Clip",
+    "trainer.default_root_dir={_target_:subprocess.Popen,args:[true]}",
+)
 
 
 def key_of(override):
