@@ -128,7 +128,7 @@ REFUSED = {
     "evaluator._target_=diffharmon.evaluator.clip.look_at": r"expected a class, .*look_at is a function",
     "evaluator._target_=diffharmon.describer.clip.Clip": r"evaluator\._target_: .*kind Evaluator, .*no score\(\)",
     "structure.sobel.detector._target_=diffharmon.method.identity.Identity": r"detector\._target_: .*EdgeDetector",
-    "trainer.default_root_dir={_target_:pathlib.Path}": r"trainer\.default_root_dir: expected a value, got the class path",
+    "trainer.default_root_dir={_target_:pathlib.Path}": r"trainer\.default_root_dir: expected a value",
     "method._target_=lightning.Trainer": r"method\.\w+: unknown key",
     "trainer._target_=diffharmon.method.identity.Identity": r"trainer\.\w+: unknown key",
 }
