@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -84,7 +84,7 @@ def print_table(folder: Path) -> None:
 class WithoutHydrasLine:
     """Standard error without the line in which Hydra repeats the overrides of the first failed job of a sweep."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def __getattr__(self, name: str) -> Any:
@@ -93,7 +93,7 @@ class WithoutHydrasLine:
 
     def write(self, text: str) -> int:
         """Write all but that line."""
-        return len(text) if text.startswith("Error executing job with overrides: ") else self.stream.write(text)
+        return len(text) if text.startswith("Error executing job with overrides: ") else int(self.stream.write(text))
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def reported() -> Iterator[None]:
     """
     started.clear()
     try:
-        with redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+        with redirect_stderr(WithoutHydrasLine(sys.stderr)):
             yield
     except Exception as error:
         if not started:
