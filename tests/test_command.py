@@ -1,10 +1,12 @@
 """How commands end, and files that appear complete or not at all."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from diffharmon.command import exit_codes
+from diffharmon.command.interrupts import Interrupted
 from diffharmon.errors import ConfigError, ModelError
 from diffharmon.files import copy_file, loading, write_text
 
@@ -27,6 +29,19 @@ def test_a_defect_is_one_line_and_its_traceback_is_shown_on_demand(capsys, monke
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(type(error)), exit_codes():
         raise error
+
+
+def test_a_signal_behind_an_error_is_what_counts(capsys):
+    def interrupted():
+        try:
+            raise Interrupted(signal.SIGTERM)
+        finally:
+            raise AttributeError("put back too early")
+
+    with pytest.raises(SystemExit) as stopped, exit_codes("goes on"):
+        interrupted()
+    assert stopped.value.code == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM; goes on\n"
 
 
 def test_an_error_of_the_system_inside_a_librarys_own_is_the_systems(capsys):

@@ -29,6 +29,7 @@ def exit_codes(
         try:
             yield
         except Exception as error:
+            raise_interruption(error)
             if shown:
                 raise
             stop(explain(error))
@@ -87,6 +88,19 @@ def stop(error: Exception) -> NoReturn:
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     print(f"error: unexpected {text} (a defect of diffharmon; HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
     sys.exit(1)
+
+
+def raise_interruption(error: BaseException) -> None:
+    """Raise the signal behind an error: what is interrupted in the middle may fail while it is put back.
+
+    Raises:
+        Interrupted: A signal was being handled when the error came up.
+    """
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, Interrupted):
+            raise inner
+        inner = inner.__cause__ or inner.__context__
 
 
 def of_the_system(error: Exception) -> Exception:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffharmon.command import run_hydra_job, stop, wants_full_errors
+from diffharmon.command import raise_interruption, run_hydra_job, stop, wants_full_errors
 from diffharmon.command.interrupts import Interrupted
 from diffharmon.report.sweep import record_status, reported
 from diffharmon.results import read_columns
@@ -52,6 +52,7 @@ def job(config: DictConfig) -> float | None:
         quiet_libraries()
         means = execute(config, folder)
     except Exception as error:
+        raise_interruption(error)
         # Hydra would put a line of its own before ours. In a sweep it has to see the error, to count the job as failed.
         if HydraConfig.get().mode == RunMode.MULTIRUN or wants_full_errors():
             raise
