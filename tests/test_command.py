@@ -54,7 +54,7 @@ def test_an_error_of_the_system_inside_a_librarys_own_is_the_systems(capsys):
     with pytest.raises(SystemExit) as stopped, exit_codes():
         configure()
     assert stopped.value.code == 2
-    assert capsys.readouterr().err == "error: [Errno 13] Permission denied: 'run.log'\n"
+    assert capsys.readouterr().err == "error: Permission denied: run.log\n"
 
 
 def test_too_little_memory_is_no_defect(capsys):

@@ -17,7 +17,7 @@ from diffharmon.images.colour import kind
 from diffharmon.images.deep import bgr_to_rgb, deep_samples
 from diffharmon.images.exr import exr_size, is_exr, read_exr
 from diffharmon.images.opening import EXPECTED, MAX_MEGAPIXELS, open_image, require_regular, require_size
-from diffharmon.images.tags import ORIENTATION, metadata_of, profile_of
+from diffharmon.images.tags import ORIENTATION, metadata_of, profile_of, undamaged
 
 # EXIF 2.32, table 6: what brings each orientation upright, on arrays whose first two axes are rows and columns.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -117,7 +117,7 @@ def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
     deep = deep_samples(picture, path)
     picture.load()
     # After load(): Pillow turns TIFF files upright by itself and then drops the tag.
-    orientation = _orientation(picture)
+    orientation = undamaged(lambda: picture.getexif().get(ORIENTATION, 1), 1)
     values, peak = deep or _samples(picture, path)
     labels = np.asarray(picture) if mode == "P" else None
     if not (deep and is_tiff):  # OpenCV turns TIFF upright in every mode.
@@ -132,13 +132,6 @@ def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
 def _fitting(profile: bytes | None, grey: bool) -> bytes | None:
     """Leave out a grey profile of a file with colours."""
     return None if kind(profile) == "gray" and not grey else profile
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return picture.getexif().get(ORIENTATION, 1)
-    except Exception:  # Damaged EXIF data leave the pixels as they are stored.
-        return 1
 
 
 def _from_tiff(path: Path, max_megapixels: float) -> Pixels:

@@ -1,14 +1,17 @@
 """What a file states about its pixels beside them: its colour space where no ICC profile does, EXIF and XMP."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import imagecodecs
 from PIL import Image
 
 from diffharmon.errors import InputError
 from diffharmon.images.colour import dateless, kind, made_profile
+
+T = TypeVar("T")
 
 ORIENTATION = 0x0112
 _INTEROPERABILITY = 0xA005
@@ -67,19 +70,27 @@ def linear_profile(chromaticities: tuple[float, ...] | None) -> bytes:
 
 def metadata_of(picture: Image.Image) -> dict[str, bytes]:
     """Return EXIF (with the orientation upright, as the pixels are) and XMP, where a file has them."""
-    found = {}
-    try:
-        exif = picture.getexif()
-        if len(exif):
-            if ORIENTATION in exif:
-                exif[ORIENTATION] = 1
-            found["exif"] = exif.tobytes()
-    except Exception:  # Damaged EXIF data are left out.
-        found.pop("exif", None)
+    exif = undamaged(lambda: _upright_exif(picture), b"")
+    found = {"exif": exif} if exif else {}
     xmp = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
     if xmp:
         found["xmp"] = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
     return found
+
+
+def undamaged(read: Callable[[], T], default: T) -> T:
+    """Return what is read of a file's EXIF data; the default where they are damaged, since the pixels need none."""
+    try:
+        return read()
+    except Exception:  # Pillow's parser raises errors of many classes
+        return default
+
+
+def _upright_exif(picture: Image.Image) -> bytes:
+    exif = picture.getexif()
+    if ORIENTATION in exif:
+        exif[ORIENTATION] = 1
+    return exif.tobytes() if len(exif) else b""
 
 
 def _of_code_points(primaries: int, transfer: int, path: Path) -> bytes | None:
@@ -117,7 +128,4 @@ def _cicp(path: Path) -> tuple[int, int] | None:
 
 
 def _index(picture: Image.Image) -> str:
-    try:
-        return str(picture.getexif().get_ifd(_INTEROPERABILITY).get(1, "")).strip("\0 ")
-    except Exception:  # Damaged EXIF data state nothing.
-        return ""
+    return undamaged(lambda: str(picture.getexif().get_ifd(_INTEROPERABILITY).get(1, "")).strip("\0 "), "")
