@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -94,7 +94,7 @@ def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
     """
     if outcome.best.image.shape != composite.image.shape:  # a method that works on a smaller copy, as the public code
         composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
-    choices = outcome.variants or outcome.attempts
+    choices: Sequence[Attempt | Variant] = outcome.variants or outcome.attempts
     results = tuple(
         Result(composite, choice.image.cpu(), choice.description, choice.score.value, outcome.reason, source, strength)
         for choice, strength in zip(choices, map(strength_of, choices), strict=True)
