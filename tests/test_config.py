@@ -42,6 +42,7 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         monkeypatch.setenv(name, str(tmp_path))
     required = {
         ("dataset", "single"): ["dataset.image=a.png", "dataset.mask=b.png"],
+        ("dataset", "cut_out"): ["dataset.foreground=a.png", "dataset.background=b.png"],
         ("dataset", "folder"): ["dataset.images=a", "dataset.masks=b"],
         ("dataset", "synthetic"): ["dataset.photos=a"],
         ("describer", "file"): ["describer.path=a.txt"],
