@@ -1,6 +1,6 @@
 """The kinds of component, one protocol each; a kind is a package folder and a config group of the same name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -64,6 +64,13 @@ class AttentionStore(Protocol):
     """What an attention ``with`` block returns: the loop sets its step and reads the recorded maps from it."""
 
     step: int
+
+    def observe(self, forward: Callable[[], object], whole: bool = False) -> None:
+        """Run a forward pass of which only the maps count: it may end after the last of them, unless ``whole``.
+
+        Once it was called, maps are recorded in such passes only.
+        """
+        ...
 
     def maps(self, canvas: tuple[int, int], cells: int = 256) -> Float[Tensor, "b rows columns n"]:
         """Return recorded attention probabilities, averaged over heads of the layers nearest to ``cells`` cells.
@@ -141,6 +148,15 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class Remembering(Backbone, Protocol):
+    """A backbone that does not compute twice what it computed for one image without gradients."""
+
+    def keeping(self, rules: Sequence[AttentionRule], text: Text) -> AbstractContextManager[None]:
+        """Inside a ``with``, also keep queries and keys of the layers that rules will replace, under these prompts."""
+        ...
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """How latents move between image and noise."""
 
@@ -207,7 +223,10 @@ class EdgeDetector(Protocol):
 
 @runtime_checkable
 class Recomposer(Protocol):
-    """Puts the edited foreground back into the untouched photo."""
+    """Puts the edited foreground back into the untouched photo.
+
+    One that looks at the edited branch alone may say so with a class attribute ``reads_source = False``.
+    """
 
     def recompose(
         self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited

@@ -28,8 +28,8 @@ def attention_control(
         raise ValueError("a 'replace' attention rule needs the source row of every batch row, got none")
     former = dict(network.attn_processors)
     sites = find_sites(former)
-    store = MapStore(steps=steps, sources=tuple(sources))
     chosen = rules_by_site(sites, rules)
+    store = MapStore(steps=steps, sources=tuple(sources), rules=chosen)
     changed = {
         site.name: RuleProcessor(site, chosen[site.name], store) if site.name in chosen else former[site.name]
         for site in sites

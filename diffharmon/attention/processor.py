@@ -1,6 +1,6 @@
 """An attention processor that lets some batch rows attend as others do, and records maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,19 +11,78 @@ from torch import Tensor
 
 from diffharmon.types import AttentionRule, Site
 
+QueriesAndKeys = tuple[Float[Tensor, "b heads q c"], Float[Tensor, "b heads n c"]]
+
+
+class Enough(Exception):
+    """Ends a forward pass of which only the maps count, after the last layer that records one."""
+
 
 @dataclass
 class MapStore:
     """The running record of one ``with`` block: the loop sets ``step``, processors write maps by layer.
 
     A layer that is called again (a new step, or gradient checkpointing) overwrites what it wrote: nothing adds up.
+
+    Attributes:
+        steps: Number of sampling steps, which the rules' fractions refer to.
+        sources: For each row of the batch the row that it follows; those after the batch's own are ``lent``.
+        step: The step under way.
+        rules: Rules by layer.
+        recorded: The last attention map of each layer that records.
+        seen_queries: Numbers of queries of the layers that rules looked at.
+        keeping: Whether layers with a ``keep`` rule write what they attend with into ``kept``.
+        kept: Queries and keys by layer.
+        lent: Queries and keys by layer of rows that are followed without being in the batch.
+        recording: Whether ``record`` rules act.
+        last: The layer after which a pass that only records ends; empty for none.
     """
 
     steps: int
     sources: tuple[int, ...] = ()
     step: int = 0
+    rules: Mapping[str, tuple[AttentionRule, ...]] = field(default_factory=dict)
     recorded: dict[str, Float[Tensor, "b heads q n"]] = field(default_factory=dict)
     seen_queries: set[int] = field(default_factory=set)
+    keeping: bool = False
+    kept: dict[str, QueriesAndKeys] = field(default_factory=dict)
+    lent: Mapping[str, QueriesAndKeys] = field(default_factory=dict)
+    recording: bool = True
+    last: str = ""
+
+    def observe(self, forward: Callable[[], object], whole: bool = False) -> None:
+        """Run a forward pass of which only the maps count; from the second one on it ends after the last map.
+
+        Args:
+            forward: The pass.
+            whole: Run it to its end, as gradient checkpointing needs, which runs parts of it again.
+        """
+        self.recording = True
+        try:
+            forward()
+        except Enough:
+            pass
+        finally:
+            self.recording = False
+        self.last = "" if whole else next(reversed(self.recorded), "")
+
+    def layers(self, action: str) -> list[str]:
+        """List the layers at which rules of a kind may act at this step."""
+        return [
+            name
+            for name, rules in self.rules.items()
+            if any(rule.action == action and rule.active(self.step, self.steps) for rule in rules)
+        ]
+
+    def followed(self, layer: str, query: Tensor, key: Tensor) -> QueriesAndKeys:
+        """Return queries and keys of the row that each row follows."""
+        if layer in self.lent:
+            queries, keys = self.lent[layer]
+            query, key = torch.cat([query, queries.to(query)]), torch.cat([key, keys.to(key)])
+        if self.sources == tuple(range(len(query))):
+            return query, key
+        query, key = (torch.cat([values[row : row + 1] for row in self.sources]) for values in (query, key))
+        return query, key
 
     def maps(self, canvas: tuple[int, int], cells: int = 256) -> Float[Tensor, "b rows columns n"]:
         """Return the recorded maps, the mean over all heads of all layers with equal weight.
@@ -118,11 +177,15 @@ class RuleProcessor:
             for rule in self.rules
             if rule.active(self.store.step, self.store.steps) and rule.queries in (0, queries)
         ]
-        if any(rule.action == "replace" for rule in active):
-            rows = torch.tensor(self.store.sources, device=query.device)
-            query, key = query.index_select(0, rows), key.index_select(0, rows)
-        if any(rule.action == "record" for rule in active):
+        actions, name = {rule.action for rule in active}, self.site.name
+        if "keep" in actions and self.store.keeping:
+            self.store.kept[name] = (query, key)
+        if "replace" in actions:
+            query, key = self.store.followed(name, query, key)
+        if "record" in actions and self.store.recording:
             maps = (query.float() @ key.float().transpose(-1, -2) * scale).softmax(dim=-1)
-            self.store.recorded[self.site.name] = maps
+            self.store.recorded[name] = maps
+            if name == self.store.last:
+                raise Enough
             return maps.to(value.dtype) @ value
         return functional.scaled_dot_product_attention(query, key, value, scale=scale)

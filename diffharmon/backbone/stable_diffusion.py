@@ -13,6 +13,7 @@ from diffharmon.attention.control import attention_control
 from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.canvas import fitted
 from diffharmon.backbone.loading import load_parts, resolution_of
+from diffharmon.backbone.memory import Memory
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError
@@ -121,8 +122,16 @@ class StableDiffusion(nn.Module):
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
-        dtype = self.network.dtype
+        dtype = next(self.network.parameters()).dtype  # diffusers' own property walks all modules at every call
         return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype)).sample.float()
+
+    def remembering(self, limit: int) -> Memory:
+        """Return this backbone for the work on one image: nothing is computed twice from equal inputs.
+
+        Args:
+            limit: Bytes of queries and keys that it may keep of branches that others follow.
+        """
+        return Memory(self, limit)
 
     def attention(
         self, rules: Sequence[AttentionRule], sources: Sequence[int] = (), steps: int = 1

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.embedding.word_weights import weighted_vectors
-from diffharmon.protocols import Backbone
+from diffharmon.protocols import AttentionStore, Backbone
 from diffharmon.types import AttentionRule, Conditioning, Event, Inversion, Observer, Text, TokenEdit
 
 
@@ -41,12 +41,14 @@ class Task:
         inversion: The image, its mask and its trajectory.
         conditioning: The prompts' embeddings before the refinement.
         observe: Receives an event for every update.
+        maps: Records the attention of a forward pass.
     """
 
     backbone: Backbone
     inversion: Inversion
     conditioning: Conditioning
     observe: Observer
+    maps: AttentionStore
 
 
 def attention_mask(
@@ -102,7 +104,12 @@ class TextRefine:
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
     ) -> Conditioning:
         """Return per-step embeddings of both prompts; the unconditional embedding stays as it is."""
-        task = Task(backbone, inversion, conditioning, observe)
+        with backbone.attention([self.recording(inversion)]) as maps:
+            return self.refine_all(Task(backbone, inversion, conditioning, observe, maps))
+
+    def refine_all(self, task: Task) -> Conditioning:
+        """Refine the words of all steps, one after the other."""
+        backbone, inversion, conditioning, observe = task.backbone, task.inversion, task.conditioning, task.observe
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)
@@ -188,16 +195,12 @@ class TextRefine:
         self, task: Task, words: Words, initial: Words, latent: Float[Tensor, "1 c y x"], step: int
     ) -> dict[str, Tensor]:
         """The unweighted terms of equations 2 and 3 at one step; differentiable in the words."""
-        height, width = task.inversion.image.shape[-2:]
-        rows, columns = height // self.divisor, width // self.divisor
-        mask = self.attention_mask(task.inversion.latent_mask, (rows, columns))
-        places = None if self.places is None else tuple(self.places)
-        rule = AttentionRule(kind="cross", action="record", places=places, queries=rows * columns)
+        mask = self.attention_mask(task.inversion.latent_mask, self.cells(task.inversion))
         text = self.encode(task.backbone, task.conditioning, words)
-        with task.backbone.attention([rule]) as store:
-            timestep = task.inversion.trajectory.schedule.timesteps[step]
-            task.backbone.predict(latent.expand(2, -1, -1, -1), timestep, text)
-            maps = store.maps((latent.shape[-2], latent.shape[-1]))
+        timestep = task.inversion.trajectory.schedule.timesteps[step]
+        whole = getattr(task.backbone.network, "is_gradient_checkpointing", False)
+        task.maps.observe(lambda: task.backbone.predict(latent.expand(2, -1, -1, -1), timestep, text), whole)
+        maps = task.maps.maps((latent.shape[-2], latent.shape[-1]))
         spans = task.conditioning.words
         return {
             "foreground": attention_loss(maps[0], spans.foreground_positions, None, mask[0]),
@@ -205,6 +208,17 @@ class TextRefine:
             "regularization_foreground": functional.mse_loss(words.foreground, initial.foreground),
             "regularization_background": functional.mse_loss(words.background, initial.background),
         }
+
+    def cells(self, inversion: Inversion) -> tuple[int, int]:
+        """Return rows and columns of the attention maps that count."""
+        height, width = inversion.image.shape[-2:]
+        return height // self.divisor, width // self.divisor
+
+    def recording(self, inversion: Inversion) -> AttentionRule:
+        """Return the rule that records the attention maps that count."""
+        rows, columns = self.cells(inversion)
+        places = None if self.places is None else tuple(self.places)
+        return AttentionRule(kind="cross", action="record", places=places, queries=rows * columns)
 
     def attention_mask(
         self, latent_mask: Float[Tensor, "1 y x"], size: tuple[int, int]

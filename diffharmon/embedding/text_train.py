@@ -38,7 +38,12 @@ class TextTrain(TextRefine):
         self, backbone: Backbone, inversion: Inversion, conditioning: Conditioning, observe: Observer
     ) -> Conditioning:
         """Return one embedding of each prompt, repeated for every step; the unconditional one stays as it is."""
-        task = Task(backbone, inversion, conditioning, observe)
+        with backbone.attention([self.recording(inversion)]) as maps:
+            return self.refine_all(Task(backbone, inversion, conditioning, observe, maps))
+
+    def refine_all(self, task: Task) -> Conditioning:
+        """Move one embedding of each prompt by random steps."""
+        backbone, inversion, conditioning, observe = task.backbone, task.inversion, task.conditioning, task.observe
         initial = self.initial_words(backbone, conditioning)
         words = Words(*(vector.clone().requires_grad_() for vector in initial.leaves()))
         optimizer = torch.optim.AdamW(words.leaves(), lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -19,7 +19,9 @@ from diffharmon.method.checking import changes, check_description
 from diffharmon.method.cost import Meter
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
+from diffharmon.method.start import Start
 from diffharmon.method.variants import offer
+from diffharmon.method.word_maps import WordView
 from diffharmon.protocols import (
     Backbone,
     Describer,
@@ -32,7 +34,6 @@ from diffharmon.protocols import (
 from diffharmon.structure.combine import combine
 from diffharmon.types import (
     Attempt,
-    AttentionRule,
     Composite,
     Conditioning,
     Description,
@@ -41,7 +42,6 @@ from diffharmon.types import (
     Inversion,
     Observer,
     Outcome,
-    Trajectory,
     Watcher,
     ignore,
 )
@@ -70,7 +70,9 @@ class Diffusion(nn.Module):
         words: Use only the first this many condition words on each side; null uses all.
         variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
             than one also harmonizes a composite that the policy would leave alone.
-        word_maps: Whether to see where each word attends, one more pass of the network an attempt.
+        word_maps: Whether to see where each word of the result attends, one more pass of the network.
+        kept: GiB of queries and keys that are kept of the source branch where it is known before the edit, which then
+            computes the edited branch alone; 0 keeps none.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
             images or the number of workers.
     """
@@ -92,6 +94,7 @@ class Diffusion(nn.Module):
         variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
         word_maps: bool = True,
+        kept: Annotated[float, Ge(0)] = 4.0,
     ) -> None:
         super().__init__()
         self.describer = describer
@@ -109,7 +112,8 @@ class Diffusion(nn.Module):
         self.words = words
         self.variants = variants
         self.seed = seed
-        self.looks_at_words = word_maps
+        self.word_maps = word_maps
+        self.kept = kept
 
     @property
     def guard(self) -> FiniteGuard:
@@ -145,6 +149,7 @@ class Diffusion(nn.Module):
         wanted = descriptions[0].user_provided or self.variants > 1
         policy = replace(self.policy, skip_above=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
+        start, views = self.start(canvas.target.image), {}
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
             description = move.description
             if description is None:
@@ -155,8 +160,14 @@ class Diffusion(nn.Module):
                     move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
                     break
                 descriptions.append(description)
-            start = attempts[move.start].image
-            attempts.append(self.attempt(canvas, start, description, move.iteration, len(attempts) - 1, meter))
+            current = attempts[move.start].image
+            start = start if current is start.current else self.start(current)
+            number = len(attempts) - 1
+            attempts.append(self.attempt(canvas, current, description, move.iteration, number, meter, start))
+            views[number] = start.view
+        if self.word_maps and (view := views.get(attempts[move.best].number)) is not None:
+            with meter.stage("words"):
+                attempts[move.best] = replace(attempts[move.best], words=view.maps(self.backbone))
         outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
         return offer(outcome, self.variants, canvas.target, self.evaluator)
 
@@ -216,6 +227,7 @@ class Diffusion(nn.Module):
         iteration: int = 0,
         number: int = 0,
         watch: Watcher = ignore,
+        start: Start | None = None,
     ) -> Attempt:
         """Harmonize once: the straight line describe, invert, refine, edit, recompose, score (paper figure 2).
 
@@ -226,28 +238,43 @@ class Diffusion(nn.Module):
             iteration: Counts from 0.
             number: Counts the attempts on this image from 0.
             watch: Receives every step and surrounds every stage.
+            start: What other attempts from the same image found; receives what this one finds.
         """
-        seen = canvas.seen_from(current)
-        with watch.stage("inversion"):
-            image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
-            conditioning = self.condition(description)
-            latent = self.guard.require("encode", self.encode(image, canvas.original.name))
-            trajectory = self.sampler.invert(self.backbone, latent, conditioning, self.inversion_guidance, watch)
+        start = start or self.start(current)
+        backbone = start.backbone
         with watch.stage("structure"):
-            structure = combine(self.structure, self.structure_source(canvas, seen), canvas.size)
-            inversion = Inversion(image, canvas.mask, canvas.latent_mask, trajectory, structure)
+            if not start.measured:
+                source = self.structure_source(canvas, canvas.seen_from(current))
+                start.structure, start.measured = combine(self.structure, source, canvas.size), True
+        with watch.stage("inversion"):
+            conditioning = self.condition(description)
+            inversion = self.invert(canvas, conditioning, start, watch)
         for name, optimizer in self.embedding.items():
-            with watch.stage(name):
-                conditioning = optimizer.refine(self.backbone, inversion, conditioning, watch)
+            with watch.stage(name), start.keeping(conditioning):
+                conditioning = optimizer.refine(backbone, inversion, conditioning, watch)
         with watch.stage("edit"):
-            edited = self.edit(inversion, conditioning, watch)
-            words = self.word_maps(trajectory, conditioning) if self.looks_at_words else {}
+            start.view = WordView.of(inversion.trajectory, conditioning)
+            edited = self.edit(inversion, conditioning, watch, backbone)
         with watch.stage("recompose"):
             result = self.guard.require("recompose", self.recomposer.recompose(canvas.target, current, edited))
         with watch.stage("evaluate"):
             score = self.evaluator.score(result, canvas.target.mask, description)
             self.guard.require("evaluate", torch.tensor(score.value))
-        return Attempt(iteration, result, score, description, edited, words, number=number)
+        return Attempt(iteration, result, score, description, edited, number=number)
+
+    def start(self, current: Float[Tensor, "3 h w"]) -> Start:
+        """Begin to work from an image, with a backbone that remembers what it computes for it where it can."""
+        return Start.of(current, self.backbone, self.kept)
+
+    def invert(self, canvas: Canvas, conditioning: Conditioning, start: Start, watch: Watcher = ignore) -> Inversion:
+        """Encode and invert the image that an attempt starts from."""
+        if start.image is None or start.latent is None:
+            seen = canvas.seen_from(start.current)
+            start.image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
+            start.latent = self.guard.require("encode", self.encode(start.image, canvas.original.name))
+        with start.keeping_inversion(conditioning, self.sampler.schedule(self.backbone)):
+            trajectory = self.sampler.invert(start.backbone, start.latent, conditioning, self.inversion_guidance, watch)
+        return Inversion(start.image, canvas.mask, canvas.latent_mask, trajectory, start.structure)
 
     def condition(self, description: Description) -> Conditioning:
         """Embed both prompts and the empty one, the same for every step."""
@@ -270,30 +297,29 @@ class Diffusion(nn.Module):
         """
         return canvas.original
 
-    def edit(self, inversion: Inversion, conditioning: Conditioning, observe: Observer = ignore) -> Edited:
+    def edit(
+        self,
+        inversion: Inversion,
+        conditioning: Conditioning,
+        observe: Observer = ignore,
+        backbone: Backbone | None = None,
+    ) -> Edited:
         """Replace the foreground's condition by the background's under the attention rules, and decode."""
         trajectory, rules = inversion.trajectory, inversion.structure.rules
-        latents = self.sampler.edit(self.backbone, trajectory, conditioning, self.guidance, rules, observe)
-        source, edited = self.decode(latents)
-        return Edited(source, edited, inversion.image, conditioning.description)
+        backbone = backbone or self.backbone
+        latents = self.sampler.edit(backbone, trajectory, conditioning, self.guidance, rules, observe)
+        read = latents if self.decodes_source else latents[1:]
+        *source, edited = self.decode(read, backbone)
+        return Edited(source[0] if source else None, edited, inversion.image, conditioning.description)
 
-    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
+    @property
+    def decodes_source(self) -> bool:
+        """Whether somebody looks at the source branch's picture."""
+        return getattr(self.recomposer, "reads_source", True)
+
+    def decode(self, latents: Float[Tensor, "b c y x"], backbone: Backbone | None = None) -> Float[Tensor, "b 3 h w"]:
         """Decode the edit's branches to [0, 1]."""
-        return self.guard.require("decode", self.backbone.decode(latents)).clamp(0, 1)
-
-    def word_maps(self, trajectory: Trajectory, conditioning: Conditioning) -> dict[str, Float[Tensor, "rows columns"]]:
-        """Where each word of both prompts attends halfway through the sampling: mean over heads and layers."""
-        step = len(conditioning.foreground) // 2
-        latents = trajectory.latents[step].expand(2, -1, -1, -1)
-        with self.backbone.attention([AttentionRule("cross", "record")]) as store:
-            self.backbone.predict(latents, trajectory.schedule.timesteps[step], conditioning.prompts(step))
-            maps = store.maps((latents.shape[-2], latents.shape[-1]))
-        spans = {"foreground": conditioning.words.foreground, "background": conditioning.words.background}
-        return {
-            f"{part} {word}": maps[row][:, :, list(positions)].sum(dim=-1)
-            for row, (part, words) in enumerate(spans.items())
-            for word, positions in words.items()
-        }
+        return self.guard.require("decode", (backbone or self.backbone).decode(latents)).clamp(0, 1)
 
     def image_seed(self, name: str) -> int:
         """The seed of an image: independent of rank and order."""

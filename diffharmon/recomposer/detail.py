@@ -74,6 +74,8 @@ class Detail:
         self, composite: Composite, current: Float[Tensor, "3 h w"], edited: Edited
     ) -> Float[Tensor, "3 h w"]:
         """Return ``current`` with its foreground changed as the edit changed it, the background as the composite's."""
+        if edited.source is None:
+            raise ValueError("the change of light is read off both branches of the edit, got the edited one alone")
         source, target = _array(edited.source), _array(edited.edited)
         small = F.interpolate(composite.mask.to(current)[None].float(), source.shape[:2], mode="area")[0, 0]
         change = self._fit(source, target, _trust(source, target) * small.cpu().double().numpy())

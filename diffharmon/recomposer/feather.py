@@ -1,7 +1,7 @@
 """Pasting with a soft border."""
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
@@ -21,6 +21,8 @@ class Feather:
     Args:
         radius: Width of the fading band relative to the diameter of a disc of the mask's area.
     """
+
+    reads_source: ClassVar[bool] = False
 
     def __init__(self, radius: Annotated[float, Ge(0), Le(1)] = 0.02) -> None:
         self.radius = radius

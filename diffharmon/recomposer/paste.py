@@ -1,6 +1,6 @@
 """The paper's recomposition: the edited image inside the mask, the photo outside."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Lt
@@ -18,6 +18,8 @@ class Paste:
     Args:
         threshold: Mask values above it are foreground; None blends by the soft mask as it is.
     """
+
+    reads_source: ClassVar[bool] = False
 
     def __init__(self, threshold: Annotated[float, Ge(0), Lt(1)] | None = MASK_THRESHOLD) -> None:
         self.threshold = threshold

@@ -44,6 +44,7 @@ class ReferenceDiffusion(Diffusion):
         variants: How many results to offer.
         seed: Seeds all that is random.
         word_maps: Whether to see where each word attends.
+        kept: GiB of queries and keys that are kept of the source branch.
         structure_from: Keep the structure of the ``composite``, or of the image that each iteration starts from
             (``current``), which drifts.
         resolution: ``model`` squashes everything to the backbone's canvas first; ``full`` recomposes at the photo's
@@ -71,6 +72,7 @@ class ReferenceDiffusion(Diffusion):
         variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
         word_maps: bool = True,
+        kept: Annotated[float, Ge(0)] = 4.0,
         structure_from: Literal["composite", "current"] = "composite",
         resolution: Literal["full", "model"] = "full",
         sample_posterior: bool = False,
@@ -93,6 +95,7 @@ class ReferenceDiffusion(Diffusion):
             variants=variants,
             seed=seed,
             word_maps=word_maps,
+            kept=kept,
         )
         self.structure_from = structure_from
         self.resolution = resolution
@@ -122,9 +125,14 @@ class ReferenceDiffusion(Diffusion):
             return super().encode(image, name)
         return self.backbone.encode(image[None], torch.Generator().manual_seed(self.image_seed(name)))
 
-    def decode(self, latents: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
+    @property
+    def decodes_source(self) -> bool:
+        """Whether somebody looks at the source branch's picture: the public code writes it."""
+        return True
+
+    def decode(self, latents: Float[Tensor, "b c y x"], backbone: Backbone | None = None) -> Float[Tensor, "b 3 h w"]:
         """Decode to [0, 1], cut to 8 bits where asked for."""
-        decoded = super().decode(latents)
+        decoded = super().decode(latents, backbone)
         return (decoded * 255).floor() / 255 if self.truncate else decoded
 
     def image_seed(self, name: str) -> int:

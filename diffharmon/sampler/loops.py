@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.protocols import Backbone
-from diffharmon.types import AttentionRule, Conditioning, Event, Guidance, Observer, Schedule, Trajectory, ignore
+from diffharmon.types import AttentionRule, Conditioning, Event, Guidance, Observer, Schedule, Text, Trajectory, ignore
 
 
 @torch.no_grad()
@@ -65,10 +65,13 @@ def edit(
     schedule = trajectory.schedule
     steps = len(schedule.timesteps)
     latents = trajectory.latents[0].expand(2, -1, -1, -1)
-    with backbone.attention(rules, guidance.rows, steps) as store:
+    step_of, sources = edit_step, guidance.rows
+    if target_correction == 0 and guidance.scale not in (0, 1):  # nobody asks what the source branch's step gives
+        step_of, sources = edited_step, (0, 1, 1)
+    with backbone.attention(rules, sources, steps) as store:
         for step in range(steps):
             store.step = step
-            latents = edit_step(backbone, schedule, latents, conditioning, guidance, step)
+            latents = step_of(backbone, schedule, latents, conditioning, guidance, step)
             if target_correction is not None:
                 latents = follow(latents, trajectory.latents[step + 1], target_correction)
             observe(Event("edit", step, steps, {"latents": latents}))
@@ -88,6 +91,22 @@ def edit_step(
     timestep = schedule.timesteps[step]
     output = guidance.predict(backbone.predict, latents, timestep, unconditional, conditioning.prompts(step))
     return schedule.denoise(latents, output, step)
+
+
+def edited_step(
+    backbone: Backbone,
+    schedule: Schedule,
+    latents: Float[Tensor, "2 c y x"],
+    conditioning: Conditioning,
+    guidance: Guidance,
+    step: int,
+) -> Float[Tensor, "2 c y x"]:
+    """Denoise the edited branch alone by one step; the source branch is predicted for its attention only."""
+    edited = latents[1:]
+    text = Text.cat([conditioning.unconditional[step], conditioning.prompts(step)])
+    predicted = backbone.predict(torch.cat([edited, latents]), schedule.timesteps[step], text)
+    output = guidance.combine(predicted[:1], predicted[2:])
+    return torch.cat([latents[:1], schedule.denoise(edited, output, step)])
 
 
 def follow(

@@ -157,13 +157,14 @@ class Edited:
     """The two branches of an edit, decoded at the canvas's size, RGB in [0, 1].
 
     Attributes:
-        source: The source branch (foreground prompt): what the model makes of the image as it is.
+        source: The source branch (foreground prompt): what the model makes of the image as it is. None where the
+            recomposer does not read it.
         edited: The edited branch (background prompt).
         source_image: The image that was inverted, at the same size.
         description: The words that the edit followed; None where nothing was said.
     """
 
-    source: Float[Tensor, "3 h w"]
+    source: Float[Tensor, "3 h w"] | None
     edited: Float[Tensor, "3 h w"]
     source_image: Float[Tensor, "3 h w"]
     description: Description | None = None

@@ -26,7 +26,8 @@ class AttentionRule:
 
     Attributes:
         kind: ``cross`` or ``self``.
-        action: ``replace`` (each row attends as its source row does) or ``record`` (attention maps are recorded).
+        action: ``replace`` (each row attends as its source row does), ``record`` (attention maps are recorded) or
+            ``keep`` (queries and keys are kept while the store asks for it).
         places: Only layers in these parts of a UNet (``down``, ``mid``, ``up``); None means anywhere.
         start: Fraction of the sampling steps at which it begins.
         end: Fraction of the sampling steps at which it ends.

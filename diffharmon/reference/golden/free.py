@@ -129,10 +129,9 @@ def late_rows(recorder: Recorder, attempt: Attempt, golden: Mapping[str, np.ndar
         ),
         Row(label, "p2p_latents", relative(recorder.values("edit", "latents"), golden["p2p_latents"]), end),
     ]
-    if updates <= EARLY and attempt.edited is not None:
-        rows += pixels(
-            as_bytes([attempt.edited.source, attempt.edited.edited]), golden["final_images"], label, "images"
-        )
+    if updates <= EARLY and attempt.edited is not None and attempt.edited.source is not None:
+        branches = as_bytes([attempt.edited.source, attempt.edited.edited])
+        rows += pixels(branches, golden["final_images"], label, "images")
         rows += pixels(as_bytes([attempt.image])[0], golden["blend"], label, "blend")
     return rows
 
