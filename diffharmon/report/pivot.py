@@ -94,7 +94,7 @@ class Pivot:
 
     @property
     def counts(self) -> str:
-        """How many images the means of each column are over, such as ``8 images`` or ``mini: 8, own: 6 to 8 images``."""
+        """How many images each column's means are over, such as ``8 images`` or ``mini: 8, own: 6 to 8 images``."""
         found: dict[str, set[int]] = {}
         for (_, column, _), entry in self.entries.items():
             found.setdefault(self.name(column), set()).add(len(entry.images))
