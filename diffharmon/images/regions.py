@@ -80,10 +80,10 @@ def box_around(mask: Float[Tensor, "1 h w"], margin: float, smallest: float = 0.
     places = (mask[0] > MASK_THRESHOLD).nonzero()
     if not len(places):
         raise InputError("the foreground mask is empty, expected some pixels above 100/255")
-    least, most = places.amin(dim=0), places.amax(dim=0) + 1
-    half = max((most - least).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
+    low, high = places.amin(dim=0), places.amax(dim=0) + 1
+    half = max((high - low).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
     bounds = []
-    for low, high, length in zip(least.tolist(), most.tolist(), mask.shape[1:], strict=True):
-        centre = (low + high) / 2
+    for first, last, length in zip(low.tolist(), high.tolist(), mask.shape[1:], strict=True):
+        centre = (first + last) / 2
         bounds += [max(0, round(centre - half)), min(length, round(centre + half))]
     return bounds[0], bounds[1], bounds[2], bounds[3]

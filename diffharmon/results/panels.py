@@ -100,7 +100,7 @@ def fit(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 y x"]:
 
 
 def write(path: Path, picture: UInt8[Tensor, "3 y x"]) -> None:
-    """Write a picture as PNG, complete or not at all; hardly compressed, which spares most of its time.
+    """Write a picture as PNG, complete or not at all; at low compression, which saves most of the time.
 
     Args:
         path: The file; its folder is made when missing.
