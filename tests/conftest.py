@@ -1,6 +1,5 @@
 """What several test files share: a toy Stable Diffusion folder, a toy photo composite, and the command itself."""
 
-import json
 import logging
 import os
 import subprocess
@@ -14,9 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from toys import write_stable_diffusion
 
 from diffharmon import results, run
 from diffharmon.backbone.stable_diffusion import StableDiffusion
@@ -28,7 +25,6 @@ from diffharmon.types import Composite, Conditioning, Description, Guidance, Inv
 torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
 
 
 def absent(what: str) -> None:
@@ -53,97 +49,16 @@ def golden_folder() -> Path:
     return folder
 
 
-def write_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write a CLIP tokenizer that knows ``WORDS`` as single tokens and splits others into letters."""
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = ["<|startoftext|>", "<|endoftext|>", "!", *letters, *(letter + "</w>" for letter in letters)]
-    merges: list[str] = []
-    for word in WORDS:
-        pieces = [*word[:-1], word[-1] + "</w>"]
-        while len(pieces) > 1:
-            merge = f"{pieces[0]} {pieces[1]}"
-            if merge not in merges:
-                merges.append(merge)
-                vocabulary.append(pieces[0] + pieces[1])
-            pieces = [pieces[0] + pieces[1], *pieces[2:]]
-    unique = list(dict.fromkeys(vocabulary))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(unique)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
-    return CLIPTokenizer.from_pretrained(
-        folder, model_max_length=12, pad_token="!", bos_token="<|startoftext|>", eos_token="<|endoftext|>"
-    )
-
-
-def write_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:
-    """Write a random Stable Diffusion folder: 16 x 16 latents of 64-px images, attention at two resolutions."""
-    torch.manual_seed(seed)
-    tokenizer = write_tokenizer(folder / "written_tokenizer")
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=12,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=2,
-    )
-    # Without training a UNet is no noise predictor; damped it at least inverts well.
-    nn.init.normal_(unet.conv_out.weight, std=0.02)
-    vae = AutoencoderKL(
-        block_out_channels=(4, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=2,
-        latent_channels=4,
-        sample_size=64,
-    )
-    scheduler_class = PNDMScheduler if prediction_type == "epsilon" else DDIMScheduler
-    scheduler = scheduler_class(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction_type,
-        **({"skip_prk_steps": True} if prediction_type == "epsilon" else {}),
-    )
-    StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory) -> Path:
     """A toy Stable Diffusion folder that predicts noise, with the PNDM scheduler that Stable Diffusion 2 names."""
-    return write_pipeline(tmp_path_factory.mktemp("epsilon"))
+    return write_stable_diffusion(tmp_path_factory.mktemp("epsilon"))
 
 
 @pytest.fixture(scope="session")
 def velocity_folder(tmp_path_factory) -> Path:
     """A toy Stable Diffusion folder that predicts velocity."""
-    return write_pipeline(tmp_path_factory.mktemp("velocity"), "v_prediction")
+    return write_stable_diffusion(tmp_path_factory.mktemp("velocity"), "v_prediction")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "__init__": {"api"},
-    "api": {"config", "describer", "errors", "images", "types"},
+    "api": {"config", "describer", "errors", "images", "method", "types"},
     "attention": {"types"},
     "backbone": {"attention", "errors", "results", "types"},
     "clip_model": {"files", "images"},

@@ -1,33 +1,38 @@
 """One call: a composite and its mask in, the harmonized photo out."""
 
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import nn
 
 from diffharmon import images
-from diffharmon.api.pictures import Loaded, load, load_mask
-from diffharmon.api.result import Result
+from diffharmon.api.device import device_of, threads
+from diffharmon.api.inputs import compose_cut_out, read_composite
+from diffharmon.api.result import Result, result_of
 from diffharmon.config import build, composed, load_target
 from diffharmon.config.signatures import parameters_of
 from diffharmon.config.validation import check_setting
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import ConfigError, InputError
-from diffharmon.types import Composite, Outcome, Watcher, ignore
+from diffharmon.method.finite import require_finite_outcome
+from diffharmon.types import Description, Watcher, ignore
 
 Words = str | Sequence[str]
 
 
 class Harmonizer:
-    """Loads what a configuration names once, and harmonizes composites with it.
+    """Loads what a configuration names once, and harmonizes composites with it on one device, `trainer.accelerator`.
 
     Calls from several threads are run one after another, by a lock of the harmonizer: models are changed inside a call
-    and put back at its end.
+    and put back at its end. Two harmonizers share nothing and run side by side.
+
+    Attributes:
+        config: The configuration with all defaults.
+        device: Where it computes; pictures come from and go back to the CPU.
 
     Args:
         overrides: As on the command line, such as ``"experiment=paper"``.
@@ -50,7 +55,45 @@ class Harmonizer:
         node = self.config.method
         self._build = load_target(str(node["_target_"]), "method")
         self._parts = {str(name): build(node[name]) for name in node if name != "_target_"}
+        self.device = device_of(self.config.trainer)
         self._lock = threading.Lock()
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Which of ``words``, ``strength``, ``seed`` and ``variants`` a call may give; methods differ."""
+        found = {"seed", "variants"} & set(self._parts)
+        if "describer" in self._parts:
+            found.add("words")
+        recomposer = self.config.method.get("recomposer")
+        if "strength" in self.config.method or (isinstance(recomposer, DictConfig) and "strength" in recomposer):
+            found.add("strength")
+        return frozenset(found)
+
+    def describe(
+        self,
+        composite: Any,
+        mask: Any,
+        *,
+        colour: bool = False,
+        max_megapixels: float = images.MAX_MEGAPIXELS,
+    ) -> Description:
+        """Return the words that the configuration's describer proposes, without harmonizing.
+
+        Args:
+            composite: As for a call.
+            mask: As for a call.
+            colour: As for a call.
+            max_megapixels: As for a call.
+
+        Raises:
+            InputError: A picture cannot be read or does not fit.
+            ConfigError: The method takes no words.
+            DescriberError: The describer gave nothing usable.
+        """
+        self._require("describer", "words")
+        _, made = read_composite(composite, mask, max_megapixels, colour)
+        with self._lock, self._computing():
+            return self._parts["describer"].describe(made)
 
     def __call__(
         self,
@@ -94,9 +137,19 @@ class Harmonizer:
         else:
             source, made = read_composite(composite, mask, max_megapixels, colour)
             words = (foreground, background)
-        with self._lock, torch.inference_mode(False):
-            outcome = self._method(object, *words, strength, seed, variants).harmonize(made, watch)
+        with self._lock, self._computing():
+            method = self._method(object, *words, strength, seed, variants)
+            if isinstance(method, nn.Module):
+                method.to(self.device)
+            outcome = method.harmonize(made.to(self.device), watch)
+        require_finite_outcome(outcome)
         return result_of(outcome, made, source)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute inside the ``with``, also within a program that is in inference mode."""
+        with torch.inference_mode(False), threads(self.config.trainer.get("threads")):
+            yield
 
     def _method(
         self,
@@ -155,105 +208,6 @@ def checked(name: str, value: Any, target: Any) -> Any:
     node = OmegaConf.create({name: value})
     check_setting("", node, name, parameters_of(target)[name])
     return node[name]
-
-
-def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
-    """Return a method's best result with those to choose from: the variants asked for, else all attempts.
-
-    Args:
-        outcome: What the method did.
-        composite: What was harmonized.
-        source: The picture that the result is given back as.
-    """
-    results = tuple(
-        Result(composite, choice.image, choice.description, choice.score.value, outcome.reason, source)
-        for choice in outcome.variants or outcome.attempts
-    )
-    best = next(result for result in results if result.harmonized is outcome.best.image)
-    return replace(best, variants=results, attention=outcome.best.words)
-
-
-def read_composite(
-    composite: Any, mask: Any, max_megapixels: float = images.MAX_MEGAPIXELS, colour: bool = False
-) -> tuple[Loaded, Composite]:
-    """Read a composite and its mask from any kind of picture.
-
-    Args:
-        composite: The composite.
-        mask: Its foreground mask.
-        max_megapixels: The largest number of pixels of a file in millions.
-        colour: Treat a grey composite as one with colours.
-
-    Raises:
-        InputError: One of them cannot be read, they differ in size, or the mask selects nothing or everything.
-    """
-    source = load(composite, "composite", max_megapixels)
-    if colour:
-        source = replace(source, picture=images.coloured(source.picture))
-    if mask is None:
-        raise InputError("mask: expected the foreground mask of the composite, got none")
-    foreground = load_mask(mask, max_megapixels)
-    images.check_mask(foreground, source.picture.image, "mask")
-    return source, source.picture.composite(source.name, "call", foreground)
-
-
-def compose_cut_out(
-    cut_out: Any, background: Any, position: tuple[int, int], max_megapixels: float = images.MAX_MEGAPIXELS
-) -> tuple[Loaded, Composite]:
-    """Lay a cut-out over a background, in whose colour space they are blended; its alpha becomes the foreground mask.
-
-    Args:
-        cut_out: A picture with transparency.
-        background: The photo beneath, which gives the result its size.
-        position: Column and row of the cut-out's upper left corner; what lies outside is cut off.
-        max_megapixels: The largest number of pixels of a file in millions.
-
-    Raises:
-        InputError: A picture is missing, the cut-out has no transparency, or nothing of it lies inside.
-    """
-    if cut_out is None or background is None:
-        raise InputError(
-            "expected a composite and its mask, or foreground= a cut-out with alpha and background= a photo"
-        )
-    front = load(cut_out, "foreground", max_megapixels).picture
-    behind = load(background, "background", max_megapixels)
-    if front.alpha is None:
-        raise InputError("foreground: expected a cut-out with an alpha channel, got a picture without one")
-    photo = images.coloured(behind.picture)
-    size = tuple(photo.image.shape[-2:])
-    colour, cover = (_placed(part, size, position) for part in (front.image, front.alpha))
-    images.check_mask(cover, photo.image, "foreground (its alpha at this position)")
-    if photo.encoded is not None:
-        encoded = _over(images.from_srgb(colour, photo.profile), cover, photo.encoded)
-        photo = replace(photo, encoded=encoded)
-    photo = replace(photo, image=_over(colour, cover, photo.image))
-    return behind, photo.composite(behind.name, "call", cover)
-
-
-def _over(
-    front: Float[Tensor, "3 h w"], cover: Float[Tensor, "1 h w"], behind: Float[Tensor, "3 h w"]
-) -> Float[Tensor, "3 h w"]:
-    """Lay one picture over another, which stays bit for bit where nothing covers it."""
-    return torch.where(cover > 0, cover * front + (1 - cover) * behind, behind)
-
-
-def _placed(
-    picture: Float[Tensor, "c v u"], size: tuple[int, ...], position: tuple[int, int]
-) -> Float[Tensor, "c h w"]:
-    """Put a picture on an empty canvas."""
-    canvas = picture.new_zeros(len(picture), *size)
-    inside, cut = zip(
-        *(_overlap(*ends) for ends in zip(position[::-1], picture.shape[-2:], size, strict=True)), strict=True
-    )
-    canvas[:, inside[0], inside[1]] = picture[:, cut[0], cut[1]]
-    return canvas
-
-
-def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
-    """Return where a piece lies on an axis of ``size``, and which part of the piece that is."""
-    first, last = max(start, 0), max(min(start + length, size), max(start, 0))
-    first = min(first, last)
-    return slice(first, last), slice(first - start, last - start)
 
 
 def _spelled(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 import base64
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from diffharmon import images
 from diffharmon.api.pictures import Loaded, give_back
 from diffharmon.images import layers
 from diffharmon.images.lut import POINTS, Lut, fit
-from diffharmon.types import Composite, Description
+from diffharmon.types import Attempt, Composite, Description, Outcome, Variant
 
 _PREVIEW = 480  # longer side of the pictures that a notebook shows, pixels
 
@@ -30,16 +31,19 @@ class Result:
         words: The description that the result follows; empty for methods without words.
         score: The evaluator's score; higher is more harmonious.
         reason: Why the method stopped.
+        source: The picture that came in.
+        strength: How far it goes relative to what was asked for: 1 fully, 0 for the untouched composite.
         variants: Results to choose from, this one among them: those asked for, else all attempts in order.
         attention: Where each word attends, by side and word, such as ``background warm``.
     """
 
-    composite: Composite
-    harmonized: Float[Tensor, "3 h w"]
+    composite: Composite = field(repr=False)
+    harmonized: Float[Tensor, "3 h w"] = field(repr=False)
     words: Description
     score: float
     reason: str
     source: Loaded = field(repr=False)
+    strength: float = 1.0
     variants: tuple["Result", ...] = field(default=(), repr=False)
     attention: Mapping[str, Float[Tensor, "rows columns"]] = field(default_factory=dict, repr=False)
 
@@ -75,7 +79,35 @@ class Result:
         cells = "".join(
             f'<figure style="margin:0 8px 0 0">{_inline(picture)}{title}</figure>' for title, picture in pair
         )
-        return f'<div style="display:flex">{cells}</div>'
+        words = " ".join(self.words.foreground), " ".join(self.words.background)
+        said = f"from <i>{escape(words[0])}</i> to <i>{escape(words[1])}</i>; " if all(words) else ""
+        return f'<div style="display:flex">{cells}</div><p>{said}{escape(self.reason)}</p>'
+
+
+def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
+    """Return a method's best result with those to choose from: the variants asked for, else all attempts.
+
+    Args:
+        outcome: What the method did.
+        composite: What was harmonized.
+        source: The picture that the result is given back as.
+    """
+    if outcome.best.image.shape != composite.image.shape:  # a method that works on a smaller copy, as the public code
+        composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
+    choices: Sequence[Attempt | Variant] = outcome.variants or outcome.attempts
+    results = tuple(
+        Result(composite, choice.image.cpu(), choice.description, choice.score.value, outcome.reason, source, strength)
+        for choice, strength in zip(choices, map(strength_of, choices), strict=True)
+    )
+    best = next(number for number, choice in enumerate(choices) if choice.image is outcome.best.image)
+    maps = outcome.best.words or next((attempt.words for attempt in outcome.attempts if attempt.words), {})
+    attention = {word: values.cpu() for word, values in maps.items()}
+    return replace(results[best], variants=results, attention=attention)
+
+
+def strength_of(choice: Attempt | Variant) -> float:
+    """Return how far a result goes, as `Result.strength` counts."""
+    return choice.strength if isinstance(choice, Variant) else float(choice.iteration >= 0)
 
 
 def _inline(picture: Float[Tensor, "3 h w"]) -> str:

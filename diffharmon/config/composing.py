@@ -1,10 +1,12 @@
 """Composing a configuration and checking it before anything loads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -24,7 +26,7 @@ def composed(overrides: Sequence[str], values: Mapping[str, Any] = MappingProxyT
         ConfigError: As ``prepare``, or a choice does not exist.
     """
     try:
-        with initialize_config_module("diffharmon.conf", version_base="1.3"):
+        with _apart(), initialize_config_module("diffharmon.conf", version_base="1.3"):
             config = compose("config", overrides=prepare_overrides(overrides), return_hydra_config=True)
     except HydraException as error:
         explained = explain(error)
@@ -35,6 +37,16 @@ def composed(overrides: Sequence[str], values: Mapping[str, Any] = MappingProxyT
         for key, value in values.items():
             OmegaConf.update(config, key, value, merge=False)
     return prepare(config, choices)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Set the Hydra of the program around us aside: it holds one configuration at a time."""
+    theirs, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def prepare(config: DictConfig, choices: Mapping[str, Any], layout: Layout = RUN) -> DictConfig:

@@ -39,7 +39,9 @@ class Layout:
     required: bool = True
 
 
-RUN = Layout({"name": str, "seed": Annotated[int, Ge(0)], "shard": str | None}, (*KINDS, "trainer"))
+RUN = Layout(
+    {"name": str, "seed": Annotated[int, Ge(0)], "shard": str | None, "side_pictures": bool}, (*KINDS, "trainer")
+)
 COUNT = Annotated[int, Ge(1)]
 THREADS = Annotated[int, Ge(1), Le(1024)]
 DESCRIBE = Layout(

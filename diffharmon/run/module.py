@@ -80,19 +80,25 @@ class PendingDataset(TorchDataset):
         dataset: All images.
         indices: Those to do.
         known: Further digests by name, such as that of an image's words.
+        read: Images that were read already, by index.
 
     Attributes:
         digests: What each image that was read is made from, by name; taken when it was read.
     """
 
     def __init__(
-        self, dataset: Dataset, indices: Sequence[int], known: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+        self,
+        dataset: Dataset,
+        indices: Sequence[int],
+        known: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        read: Mapping[int, Composite] = MappingProxyType({}),
     ) -> None:
         self.dataset = dataset
         self.indices = list(indices)
         self.background = ThreadPoolExecutor(1, "read")
         self.ahead: dict[int, Future[Composite | Failure]] = {}
         self.digests: dict[str, Mapping[str, str]] = dict(known)
+        self.held = dict(read)
 
     def __len__(self) -> int:
         """Count the images still to do."""
@@ -112,7 +118,7 @@ class PendingDataset(TorchDataset):
         index = self.indices[position]
         name = self.dataset.name(index)
         try:
-            composite = self.dataset[index]
+            composite = self.held.pop(index) if index in self.held else self.dataset[index]
             self.digests[name] = {**self.digests.get(name, {}), **image_digests(self.dataset, index, composite)}
         except Exception as error:
             log.debug("%s cannot be read", name, exc_info=True)
@@ -176,14 +182,14 @@ class Stages(Watcher):
         self.current = outer
 
 
-def require_readable(dataset: Dataset) -> None:
+def require_readable(dataset: Dataset) -> Composite:
     """Read the only image of a run: what is wrong with it is reported before a model loads.
 
     Raises:
         InputError: It cannot be read.
     """
     try:
-        dataset[0]
+        return dataset[0]
     except Exception as error:
         raise InputError(explain(error)) from error
 

@@ -7,12 +7,17 @@ import threading
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from diffharmon import Harmonizer, images
+from diffharmon.api.pictures import Loaded
+from diffharmon.api.result import result_of
 from diffharmon.dataset.demo import Demo
 from diffharmon.errors import ConfigError, InputError
 from diffharmon.metrics.pixels import fpsnr
+from diffharmon.types import Attempt, Description, Outcome, Score
 
 WORDS = {"object": "cup", "foreground": "dim cool", "background": "bright warm"}
 
@@ -41,7 +46,10 @@ def test_words_harmonize_the_demo(harmonizer, files, demo):
     assert result.words.background == ("bright", "warm")
     assert any(variant.harmonized is result.harmonized for variant in result.variants)
     assert isinstance(result.image, Image.Image)
-    assert "data:image/jpeg" in result._repr_html_()
+    shown = result._repr_html_()
+    assert shown.count("data:image/jpeg") == 2
+    assert "dim cool" in shown
+    assert len(repr(result)) < 600  # words and score, not pixels
 
 
 def test_every_kind_of_picture_comes_back_as_it_came(harmonizer, files):
@@ -134,6 +142,43 @@ def test_what_does_not_fit_is_refused(harmonizer, files):
 def test_arguments_out_of_range_are_refused_as_settings_are(harmonizer, files, name, value):
     with pytest.raises(ConfigError, match=f"^{name}: expected"):
         harmonizer(*files, **WORDS, **{name: value})
+
+
+def test_the_words_that_would_be_used_are_told_beforehand(harmonizer, files):
+    proposed = harmonizer.describe(*files)
+    assert proposed == harmonizer(*files).words
+    assert proposed.foreground
+    assert harmonizer.takes == {"words", "strength", "seed", "variants"}
+    simple = Harmonizer(method="reinhard")
+    assert simple.takes == {"strength"}
+    with pytest.raises(ConfigError, match="words"):
+        simple.describe(*files)
+
+
+def test_it_works_inside_another_hydra_program_and_leaves_it_as_it_was(files):
+    with initialize_config_module("diffharmon.conf", version_base="1.3", job_name="theirs"):
+        threads, theirs = torch.get_num_threads(), GlobalHydra.instance().hydra
+        with torch.inference_mode():
+            Harmonizer(method="colour_map")(*files)
+        assert GlobalHydra.instance().hydra is theirs
+        assert compose("describe").describer
+        assert torch.get_num_threads() == threads
+
+
+def test_the_trainer_says_where_it_computes(monkeypatch):
+    assert Harmonizer(method="identity", trainer="cpu").device == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"trainer.accelerator=mps: this machine has none"):
+        Harmonizer(method="identity", trainer="mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Harmonizer(method="identity").device == torch.device("cuda")
+
+
+def test_a_method_that_works_on_a_smaller_copy_returns_that(demo):
+    small = torch.zeros(3, 32, 48)
+    best = Attempt(0, small, Score(1.0), Description("cup", ("dim",), ("bright",)), number=0)
+    result = result_of(Outcome(best, (best,), "done"), demo, Loaded(images.picture_of(demo.image), "numpy"))
+    assert result.image.shape == (32, 48, 3)
+    assert result.composite.mask.shape == (1, 32, 48)
 
 
 def test_other_methods_take_a_strength(files):

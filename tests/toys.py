@@ -1,0 +1,135 @@
+"""Toy models of the real classes: random weights, a few channels, folders in diffusers' layout, under a second each."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from diffharmon.protocols import Backbone, Sampler
+from diffharmon.sampler.ddim import DDIM
+
+WORDS = ("cat", "dog", "bright", "dim", "warm", "cold", "winter", "sunny")
+NOISE_LEVELS: dict[str, Any] = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False,
+    "steps_offset": 1,
+}  # fmt: skip
+
+
+def write_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write a CLIP tokenizer that knows ``WORDS`` as single tokens and splits others into letters."""
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["<|startoftext|>", "<|endoftext|>", "!", *letters, *(letter + "</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in WORDS:
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            merge = f"{pieces[0]} {pieces[1]}"
+            if merge not in merges:
+                merges.append(merge)
+                vocabulary.append(pieces[0] + pieces[1])
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+    unique = list(dict.fromkeys(vocabulary))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(unique)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    return CLIPTokenizer.from_pretrained(
+        folder, model_max_length=12, pad_token="!", bos_token="<|startoftext|>", eos_token="<|endoftext|>"
+    )
+
+
+def clip_config(tokenizer: CLIPTokenizer, width: int = 16) -> CLIPTextConfig:
+    """Configure a text encoder of two layers for a toy tokenizer."""
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        bos_token_id=0,
+        eos_token_id=1,
+        projection_dim=width,
+    )
+
+
+def autoencoder(side: int = 64, **settings: Any) -> AutoencoderKL:
+    """Build an autoencoder with cells of 4 x 4 pixels."""
+    return AutoencoderKL(
+        block_out_channels=(4, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=2,
+        sample_size=side,
+        **{"latent_channels": 4, **settings},
+    )
+
+
+def unet(width: int = 16, **settings: Any) -> UNet2DConditionModel:
+    """Build a UNet with attention at two resolutions, damped so that it inverts well without training."""
+    network = UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=width,
+        attention_head_dim=2,
+        **settings,
+    )
+    nn.init.normal_(network.conv_out.weight, std=0.02)
+    return network
+
+
+def write_stable_diffusion(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+    """Write a Stable Diffusion folder: 16 x 16 latents of 64-px images.
+
+    A model of noise names the PNDM scheduler, as Stable Diffusion 2 does.
+    """
+    torch.manual_seed(seed)
+    tokenizer = write_tokenizer(folder / "written_tokenizer")
+    text = CLIPTextModel(clip_config(tokenizer))
+    network, vae = unet(), autoencoder()
+    if prediction_type == "epsilon":
+        scheduler: Any = PNDMScheduler(**NOISE_LEVELS, prediction_type=prediction_type, skip_prk_steps=True)
+    else:
+        scheduler = DDIMScheduler(**NOISE_LEVELS, prediction_type=prediction_type)
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=network,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the conformance suite: a family of backbones, its toy, and the sampler that fits it."""
+
+    name: str
+    write: Callable[[Path], Path]
+    target: str
+    sampler: Sampler
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, folder: Path, **options: Any) -> Backbone:
+        """Load the toy from a folder that ``write`` wrote."""
+        module, _, name = self.target.rpartition(".")
+        return getattr(import_module(module), name)(str(folder), **{"size": 64, **self.options, **options})
+
+
+FAMILIES = (
+    Family("stable_diffusion", write_stable_diffusion, "diffharmon.backbone.stable_diffusion.StableDiffusion", DDIM(7)),
+)
