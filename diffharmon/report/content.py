@@ -1,4 +1,4 @@
-"""What a report says, before it is written as Markdown, LaTeX, CSV or HTML."""
+"""The content of a report, before it is written as Markdown, LaTeX, CSV or HTML."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -126,7 +126,7 @@ def with_deviation(entry: Entry, column: Column) -> str:
 
 
 def group_title(table: Table) -> str:
-    """Say which images a table is over."""
+    """Name the images that a table covers."""
     if table.kind == "area":
         return f"Foreground {table.group} of the frame"
     return "All images" if table.group == "All" else f"Subset {table.group}"

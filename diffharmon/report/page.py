@@ -1,4 +1,4 @@
-"""The report as one page of HTML that asks for nothing outside itself: facts here, layout in ``templates/``."""
+"""The report as one page of HTML that requests nothing from the network: facts here, layout in ``templates/``."""
 
 import math
 import re
@@ -17,12 +17,12 @@ from diffharmon.report.runs import UNCHANGED
 MAX_ROWS = 12  # of a long table, before it scrolls
 
 
-def page(content: Content, most: int = 24) -> str:
+def page(content: Content, max_images: int = 24) -> str:
     """The whole page.
 
     Args:
         content: The report.
-        most: Largest number of images in the gallery.
+        max_images: Largest number of images in the gallery.
     """
     environment = Environment(
         loader=PackageLoader("diffharmon.report"),
@@ -33,12 +33,12 @@ def page(content: Content, most: int = 24) -> str:
     )
     environment.filters["breakable"] = breakable
     environment.globals |= {"max_rows": MAX_ROWS, "unchanged": UNCHANGED}
-    return environment.get_template("page.html").render(facts(content, most)).lstrip() + "\n"
+    return environment.get_template("page.html").render(facts(content, max_images)).lstrip() + "\n"
 
 
-def facts(content: Content, most: int) -> dict[str, Any]:
+def facts(content: Content, max_images: int) -> dict[str, Any]:
     """Everything that the template shows."""
-    pictures = finite(gallery(content, most))
+    pictures = finite(gallery(content, max_images))
     return {
         "content": content,
         "links": links(content, bool(pictures["cards"])),
@@ -47,7 +47,7 @@ def facts(content: Content, most: int) -> dict[str, Any]:
         "sections": [section_facts(section) for section in content.sections],
         "error_grid": error_grid(content),
         "gallery": pictures,
-        "max_pictures": most,
+        "max_pictures": max_images,
     }
 
 

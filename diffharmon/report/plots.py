@@ -253,6 +253,6 @@ def wrapped(name: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def row_height(names: Sequence[str], least: Pixels) -> Pixels:
-    """Return the height of a row that the longest name's lines fit, at least ``least``."""
-    return max(least, *(LINE * len(wrapped(name)) + 9 for name in names))
+def row_height(names: Sequence[str], minimum: Pixels) -> Pixels:
+    """Return the height of a row that the longest name's lines fit, at least ``minimum``."""
+    return max(minimum, *(LINE * len(wrapped(name)) + 9 for name in names))

@@ -1,4 +1,4 @@
-"""Run folders read back: which there are, what each is called, what its rows say."""
+"""Run folders read back: which there are, what each is called, what their rows hold."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from diffharmon.results import read_columns, read_rows
 Row = Mapping[str, Any]
 UNCHANGED = "unchanged composite"
 RECORDED = ("config", "choices", "versions")
-# Overrides that say where and how a job ran, not what it did.
+# Overrides for where and how a job ran, not what it did.
 BOOKKEEPING = ("name=", "logger", "trainer", "hydra", "run.", "sweep", "shard=")
 
 
@@ -161,7 +161,7 @@ def read_record(path: Path) -> dict[str, dict[str, Any]]:
 def name_runs(runs: Sequence[Run]) -> list[Run]:
     """Label runs by the overrides in which those of a study differ, after the study's name where there are several.
 
-    Where that does not tell runs apart, their folders do.
+    Where that leaves equal labels, the folders' names are added.
     """
     studies = {study_of(run) for run in runs}
     labels = []
