@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffharmon.types import AttentionRule, Site
 
-QueriesAndKeys = tuple[Float[Tensor, "b heads q c"], Float[Tensor, "b heads n c"]]
+QueriesAndKeys = tuple[Tensor, Tensor]  # "b heads q c" and "b heads n c", which differ from layer to layer
 
 
 class Enough(Exception):

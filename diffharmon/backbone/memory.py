@@ -122,8 +122,10 @@ class Memory:
         if order:
             made, attention = self.compute(latent, timestep, text, order, sources, found)
             for place, row in enumerate(order):
+                if free[row] and found[row] is not None:
+                    continue  # computed for its attention alone: its output stays the one that is known
                 outputs[row] = made[place : place + 1]
-                if free[row] and found[row] is None:
+                if free[row]:
                     entry = Prediction(rows[row][0], _fixed(rows[row][1]), outputs[row], attention.get(row, {}))
                     known.append(entry)
         return torch.cat(outputs)

@@ -15,8 +15,9 @@ from diffharmon import images
 from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import DescriberError, InputError
 from diffharmon.method.canvas import Canvas, prepare
-from diffharmon.method.checking import changes, check_description
+from diffharmon.method.checking import changes
 from diffharmon.method.cost import Meter
+from diffharmon.method.describing import SAME_WORDS, another, describe
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.method.start import Start
@@ -46,7 +47,6 @@ from diffharmon.types import (
     ignore,
 )
 
-SAME_WORDS = "the same words describe foreground and background: nothing to change"
 NO_STRENGTH = "recomposer.strength=0 leaves the photo as it is"
 
 
@@ -71,8 +71,7 @@ class Diffusion(nn.Module):
         variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
             than one also harmonizes a composite that the policy would leave alone.
         word_maps: Whether to see where each word of the result attends, one more pass of the network.
-        kept: GiB of queries and keys that are kept of the source branch where it is known before the edit, which then
-            computes the edited branch alone; 0 keeps none.
+        kept: GiB of queries and keys kept of a source branch that is known before the edit, which then leaves it out.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
             images or the number of workers.
     """
@@ -149,19 +148,20 @@ class Diffusion(nn.Module):
         wanted = descriptions[0].user_provided or self.variants > 1
         policy = replace(self.policy, skip_above=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
-        start, views = self.start(canvas.target.image), {}
+        start, views = Start.of(canvas.target.image, self.backbone, self.kept), {}
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
             description = move.description
             if description is None:
                 try:
-                    description = self.redescribe(canvas, attempts, descriptions, meter)
+                    description = another(self.describe(canvas.original, attempts, meter), descriptions)
                 except (DescriberError, InputError) as error:
-                    # The finished attempts count.
-                    move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
+                    move = Stop(
+                        best_attempt(attempts, policy), f"no other description: {error}"
+                    )  # what is finished counts
                     break
                 descriptions.append(description)
             current = attempts[move.start].image
-            start = start if current is start.current else self.start(current)
+            start = start if current is start.current else Start.of(current, self.backbone, self.kept)
             number = len(attempts) - 1
             attempts.append(self.attempt(canvas, current, description, move.iteration, number, meter, start))
             views[number] = start.view
@@ -188,35 +188,15 @@ class Diffusion(nn.Module):
         descriptions = [first]
         while len(descriptions) < self.descriptions:
             tried = [replace(untouched, description=known) for known in descriptions]
-            another = self.describe(canvas.original, tried, watch)
-            if another in descriptions:
+            found = self.describe(canvas.original, tried, watch)
+            if found in descriptions:
                 break
-            descriptions.append(another)
+            descriptions.append(found)
         return untouched, [description for description in descriptions if changes(description)]
 
     def describe(self, composite: Composite, previous: Sequence[Attempt], watch: Watcher) -> Description:
         """Ask the describer and refuse a description without condition words."""
-        with watch.stage("describe"):
-            description = self.describer.describe(composite, previous)
-        if self.words is not None:
-            description = description.first(self.words)
-        check_description(description)
-        return description
-
-    def redescribe(
-        self, canvas: Canvas, attempts: Sequence[Attempt], known: Sequence[Description], watch: Watcher
-    ) -> Description:
-        """Ask for a description that was not tried yet.
-
-        Raises:
-            DescriberError: The describer failed, repeated itself, or gave the same words for both sides.
-        """
-        description = self.describe(canvas.original, attempts, watch)
-        if description in known:
-            raise DescriberError("the describer repeated one that was tried")
-        if not changes(description):
-            raise DescriberError(SAME_WORDS)
-        return description
+        return describe(self.describer, self.words, composite, previous, watch)
 
     @torch.no_grad()
     def attempt(
@@ -240,7 +220,7 @@ class Diffusion(nn.Module):
             watch: Receives every step and surrounds every stage.
             start: What other attempts from the same image found; receives what this one finds.
         """
-        start = start or self.start(current)
+        start = start or Start.of(current, self.backbone, self.kept)
         backbone = start.backbone
         with watch.stage("structure"):
             if not start.measured:
@@ -261,10 +241,6 @@ class Diffusion(nn.Module):
             score = self.evaluator.score(result, canvas.target.mask, description)
             self.guard.require("evaluate", torch.tensor(score.value))
         return Attempt(iteration, result, score, description, edited, number=number)
-
-    def start(self, current: Float[Tensor, "3 h w"]) -> Start:
-        """Begin to work from an image, with a backbone that remembers what it computes for it where it can."""
-        return Start.of(current, self.backbone, self.kept)
 
     def invert(self, canvas: Canvas, conditioning: Conditioning, start: Start, watch: Watcher = ignore) -> Inversion:
         """Encode and invert the image that an attempt starts from."""

@@ -137,8 +137,10 @@ def test_costs_are_counted_by_stage(paper, composite):
     assert calls["inversion"] == 2 * 5
     assert calls["text"] == 2 * 2 * 5
     assert calls["unconditional"] == 2 * (5 + updates + 5)
-    assert calls["edit"] == 2 * (5 + 1)  # one more for the words' attention maps
-    assert costs["edit"].network_samples == 2 * (5 * 4 + 2)
+    assert calls["edit"] == 2 * 5
+    # Null-text optimization knows the source branch, and without text both branches begin alike.
+    assert costs["edit"].network_samples == 2 * (5 * 2 - 1)
+    assert costs["words"].network_samples == 2, "of the result's words"
     assert calls["evaluate"] == calls["recompose"] == 0
     assert all(cost.seconds >= 0 for cost in costs.values())
 
@@ -169,3 +171,15 @@ def test_a_foreground_that_vanishes_is_refused(method, composite):
     speck[0, 0, 0] = 1
     with pytest.raises(InputError, match="vanishes"):
         method().harmonize(replace(composite, mask=speck), ignore)
+
+
+def test_descriptions_of_one_image_share_its_inversion(method, composite):
+    class Two(Fixed):
+        def describe(self, composite, previous=()):
+            return replace(super().describe(composite), background=("warm",) if previous else ("bright",))
+
+    both = method(describer=Two("cat", "dim", "bright"), descriptions=2).harmonize(composite, ignore)
+    assert [attempt.description.background for attempt in both.attempts[1:]] == [("bright",), ("warm",)]
+    assert both.costs["inversion"].network_samples == 5
+    alone = method(describer=Fixed("cat", "dim", "warm")).harmonize(composite, ignore)
+    torch.testing.assert_close(both.attempts[2].image, alone.best.image, atol=1e-5, rtol=0)

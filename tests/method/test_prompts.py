@@ -4,6 +4,7 @@ import pytest
 
 from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.negative_prompt import NegativePrompt
+from diffharmon.recomposer.detail import Detail
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.types import ignore
 
@@ -13,7 +14,8 @@ def attempt(method, composite):
     """Harmonize once with some words and settings."""
 
     def run(foreground="dim cold", background="bright", **changes):
-        return method(describer=Fixed("cat", foreground, background), **changes).harmonize(composite, ignore).best
+        parts = {"describer": Fixed("cat", foreground, background), "recomposer": Detail(), **changes}
+        return method(**parts).harmonize(composite, ignore).best
 
     return run
 
