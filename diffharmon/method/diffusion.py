@@ -155,9 +155,7 @@ class Diffusion(nn.Module):
                 try:
                     description = another(self.describe(canvas.original, attempts, meter), descriptions)
                 except (DescriberError, InputError) as error:
-                    move = Stop(
-                        best_attempt(attempts, policy), f"no other description: {error}"
-                    )  # what is finished counts
+                    move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
                     break
                 descriptions.append(description)
             current = attempts[move.start].image
