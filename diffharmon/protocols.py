@@ -66,10 +66,7 @@ class AttentionStore(Protocol):
     step: int
 
     def observe(self, forward: Callable[[], object], whole: bool = False) -> None:
-        """Run a forward pass of which only the maps count: it may end after the last of them, unless ``whole``.
-
-        Once it was called, maps are recorded in such passes only.
-        """
+        """Run a forward pass of which only the maps count; unless ``whole``, it may end after the last of them."""
         ...
 
     def maps(self, canvas: tuple[int, int], cells: int = 256) -> Float[Tensor, "b rows columns n"]:
@@ -144,15 +141,6 @@ class Backbone(Protocol):
             sources: For each batch row the row that it follows under a ``replace`` rule.
             steps: Number of sampling steps, which the rules' fractions refer to.
         """
-        ...
-
-
-@runtime_checkable
-class Remembering(Backbone, Protocol):
-    """A backbone that does not compute twice what it computed for one image without gradients."""
-
-    def keeping(self, rules: Sequence[AttentionRule], text: Text) -> AbstractContextManager[None]:
-        """Inside a ``with``, also keep queries and keys of the layers that rules will replace, under these prompts."""
         ...
 
 

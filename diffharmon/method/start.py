@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon.method.word_maps import WordView
-from diffharmon.protocols import Backbone, Remembering
+from diffharmon.protocols import Backbone
 from diffharmon.types import Conditioning, Schedule, StructureGuidance
 
 
@@ -42,9 +42,8 @@ class Start:
 
     def keeping(self, conditioning: Conditioning) -> AbstractContextManager[None]:
         """Inside a ``with``, keep what the source branch attends with, which stands under the foreground prompt."""
-        if not isinstance(self.backbone, Remembering):
-            return nullcontext()
-        return self.backbone.keeping(self.structure.rules, conditioning.foreground)
+        keeping = getattr(self.backbone, "keeping", None)  # of one that remembers
+        return nullcontext() if keeping is None else keeping(self.structure.rules, conditioning.foreground)
 
     def keeping_inversion(self, conditioning: Conditioning, schedule: Schedule) -> AbstractContextManager[None]:
         """The same for an inversion, whose predictions are the edit's only where both are made at the same level."""

@@ -45,12 +45,14 @@ class Count:
     Attributes:
         first: In a pass from a new image.
         again: In a pass with other words from the same image.
+        after: Once all passes are done.
         descriptions: Passes of the first iteration.
         iterations: The most iterations.
     """
 
     first: Calls = field(default_factory=dict)
     again: Calls = field(default_factory=dict)
+    after: Calls = field(default_factory=dict)
     descriptions: int = 0
     iterations: int = 0
 
@@ -63,7 +65,7 @@ class Count:
     def total(self) -> dict[str, Counter]:
         """The most calls of an image: the loop may stop earlier, or leave the image alone."""
         found: dict[str, Counter] = {}
-        for calls, times in ((self.first, self.iterations), (self.again, self.descriptions - 1)):
+        for calls, times in ((self.first, self.iterations), (self.again, self.descriptions - 1), (self.after, 1)):
             for stage, own in calls.items():
                 found.setdefault(stage, Counter()).update({call: number * times for call, number in own.items()})
         return {stage: +calls for stage, calls in found.items() if +calls}
@@ -82,6 +84,7 @@ class CallCounter(Watcher):
         self.calls: dict[str, Counter] = {}
         self.passes: list[dict[str, Counter]] = []
         self.entered = ""
+        self.begun: list[Call] = []
 
     def __call__(self, event: Event) -> None:
         """Ignore an event: only stages and calls count."""
@@ -93,6 +96,7 @@ class CallCounter(Watcher):
         try:
             yield
         finally:
+            self.settle()
             self.stages.pop()
             if name == "recompose":
                 self.passes.append(self.calls)
@@ -101,23 +105,16 @@ class CallCounter(Watcher):
     @contextmanager
     def listening(self, part: Part, module: nn.Module) -> Iterator[None]:
         """Count the calls of a module inside the ``with``."""
-        begun: list[Call] = []
 
         def begin(module: nn.Module, args: tuple, kwargs: dict) -> None:
             tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
             gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-            settle()
-            begun.append(Call(part, len(tensors[0]), gradient))
+            self.settle()
+            self.begun.append(Call(part, len(tensors[0]), gradient))
             self.entered = ""
 
         def end(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-            self.add(begun.pop())
-
-        def settle() -> None:
-            """Count a call that never came to its end, when the next one begins."""
-            for call in begun:
-                self.add(Call(call.part, call.rows, call.gradient, self.entered))
-            begun.clear()
+            self.add(self.begun.pop())
 
         def enter(name: str) -> Any:
             def hook(module: nn.Module, args: tuple) -> None:
@@ -133,9 +130,15 @@ class CallCounter(Watcher):
         try:
             yield
         finally:
-            settle()
+            self.settle()
             for handle in handles:
                 handle.remove()
+
+    def settle(self) -> None:
+        """Count a call that never came to its end, when the next one or its stage's end comes."""
+        for call in self.begun:
+            self.add(Call(call.part, call.rows, call.gradient, self.entered))
+        self.begun.clear()
 
     def add(self, call: Call) -> None:
         """Add one call to the stage under way."""
@@ -179,7 +182,7 @@ def count_calls(config: DictConfig) -> Count:
     except Exception as error:
         raise ConfigError(f"the calls of {config.method._target_} cannot be counted: {error!r}") from error
     first, *others = counter.passes
-    return Count(first, others[0] if others else {}, descriptions, iterations)
+    return Count(first, others[0] if others else {}, counter.calls, descriptions, iterations)
 
 
 def evaluates(config: DictConfig) -> bool:
