@@ -168,7 +168,7 @@ def test_what_does_not_fit_in_an_experiment_file_is_refused(content, message, tm
 
 def test_every_config_group_is_a_kind():
     folders = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert folders == {*KINDS, "trainer", "experiment", "hydra", "sweep", "training"}
+    assert folders == {*KINDS, "trainer", "output", "experiment", "hydra", "sweep", "training"}
     assert all(hasattr(protocols, name) for name in KINDS.values())
 
 

@@ -14,6 +14,7 @@ from diffharmon.images import (
     binary_mask,
     check_mask,
     from_uint8,
+    levels,
     read_image,
     read_mask,
     resize,
@@ -273,3 +274,15 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_image(path, torch.ones(3, 8, 8))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("depth", [8, 16, 32])
+def test_levels_by_bands_are_those_of_the_whole(monkeypatch, depth):
+    monkeypatch.setattr(levels, "_BAND", 100)  # of 30 columns: three rows, then the rest
+    image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
+    peak = {8: 255.0, 16: 65535.0, 32: 1.0}[depth]
+    whole = image.clamp(0, 1) * peak
+    found = levels.samples(image, depth)
+    assert np.array_equal(found, (whole if depth == 32 else whole.round()).permute(1, 2, 0).numpy())
+    assert torch.equal(levels.from_samples(found, peak), torch.from_numpy(found.transpose(2, 0, 1) / np.float32(peak)))
+    assert torch.equal(to_uint8(image), (image.clamp(0, 1) * 255).round().to(torch.uint8))

@@ -38,6 +38,14 @@ def test_strip_holds_the_pictures_side_by_side():
         assert picture[:, :caption, left : left + 400].min() < 0.5  # there is text
 
 
+def test_the_difference_of_large_pictures_is_the_shrunk_one_of_their_values():
+    composite, result, mask = pictures(1000, 700)
+    seen = panels.comparison_parts(composite, result, mask)["|result - composite| x4"]
+    whole = panels.fit(((result - composite).abs() * 4).clamp(0, 1))
+    assert torch.equal(seen, whole)
+    assert torch.equal(panels.fit(seen), seen)
+
+
 def test_pictures_fit_a_reasonable_size(tmp_path):
     assert panels.fit(torch.zeros(3, 3000, 4000)).shape == (3, 480, 640)
     assert panels.fit(torch.zeros(3, 4000, 1000)).shape == (3, 480, 120)

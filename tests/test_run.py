@@ -74,6 +74,18 @@ def test_one_image_leaves_everything_in_the_run_folder(command, composite):
     assert row["network_calls"] == 2 * (3 + 3 + 1)
 
 
+def test_a_minimal_run_leaves_the_same_result_without_pictures_for_people(command):
+    command("method.policy.iterations=2", folder="full")
+    code, _, folder = command("method.policy.iterations=2", "output=minimal", folder="minimal")
+    assert code == 0
+    written = {path.name for path in (folder / "images" / "image").iterdir()}
+    assert written == {"harmonized.png", "attempt_00.png", "attempt_01.png", "record.json"}
+    first, second = (results.read_rows(folder.parent / name)[0] for name in ("full", "minimal"))
+    assert first["result_digest"] == second["result_digest"]
+    assert first["config_hash"] == second["config_hash"], "a run may go on with or without them"
+    assert second["network_calls"] == first["network_calls"] - 2, "no word's attention is looked at"
+
+
 def test_the_same_command_gives_the_same_bytes(command):
     first = command(folder="first")[2] / "images" / "image" / "harmonized.png"
     second = command(folder="second")[2] / "images" / "image" / "harmonized.png"

@@ -117,7 +117,7 @@ class Actions:
         folder = visit.begin()
         try:
             job = self.job(asked, folder)
-            options = {"colour": asked.colour, "max_megapixels": self.limits.megapixels}
+            options: dict[str, Any] = {"colour": asked.colour, "max_megapixels": self.limits.megapixels}
             found = self.harmonizer.describe(job.composite, job.mask, **options)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -4,8 +4,9 @@ import argparse
 import os
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from diffharmon.app.limits import Limits
 from diffharmon.command import exit_codes
@@ -71,7 +72,7 @@ def quiet(root: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def assemble(overrides: Sequence[str], limits: Limits, root: Path, host: str, port: int) -> object:
+def assemble(overrides: Sequence[str], limits: Limits, root: Path, host: str, port: int) -> Any:
     """Load the models and return the application."""
     try:
         import gradio  # noqa: F401
@@ -109,11 +110,11 @@ def _port(text: str) -> int:
     return number
 
 
-def _limit(kind: type) -> type:
+def _limit(kind: type) -> Callable[[str], float]:
     def read(text: str) -> float:
         number = kind(text)
         if not number > 0:
             raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
         return number
 
-    return read  # type: ignore[return-value]
+    return read

@@ -82,7 +82,12 @@ class Page:
         takes, config = self.takes, self.actions.harmonizer.config.method
         words = "words" in takes
         with gr.Group(visible=bool(takes)):
-            boxes = {"multiselect": True, "allow_custom_value": True, "choices": choices(), "visible": words}
+            boxes: dict[str, Any] = {
+                "multiselect": True,
+                "allow_custom_value": True,
+                "choices": choices(),
+                "visible": words,
+            }
             self.foreground = gr.Dropdown(label="Light on the object now", elem_id="foreground", **boxes)
             self.background = gr.Dropdown(label="Light of the scene", elem_id="background", **boxes)
             with gr.Row(visible=words, elem_id="reading"):

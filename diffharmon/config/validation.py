@@ -2,7 +2,7 @@
 
 First every key and value is checked against the constructors' source (`diffharmon.config.signatures`). Only then the
 classes are imported: that they are of the right kind is checked on the classes themselves, and so is what their source
-alone does not tell.
+alone does not show.
 """
 
 import re
@@ -39,7 +39,17 @@ class Layout:
     required: bool = True
 
 
-RUN = Layout({"name": str, "seed": Annotated[int, Ge(0)], "shard": str | None}, (*KINDS, "trainer"))
+RUN = Layout(
+    {
+        "name": str,
+        "seed": Annotated[int, Ge(0)],
+        "shard": str | None,
+        "side_pictures": bool,
+        "dry_run": bool,
+        "device": str | float | None,
+    },
+    (*KINDS, "trainer"),
+)
 COUNT = Annotated[int, Ge(1)]
 THREADS = Annotated[int, Ge(1), Le(1024)]
 DESCRIBE = Layout(

@@ -8,23 +8,22 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from diffharmon.images.colour import from_srgb, kind, to_srgb
 from diffharmon.images.decoding import decode, image_size
+from diffharmon.images.levels import from_samples, from_uint8, samples, to_uint8
 from diffharmon.images.masks import MASK_FLOOR, MASK_THRESHOLD, Mask, MaskRule, check_mask, load_mask
 from diffharmon.images.opening import MAX_MEGAPIXELS, SMALLEST_SIDE, require_regular
 from diffharmon.images.writing import (
     SUFFIX_OF_DEPTH,
     check_background,
-    from_uint8,
     own_values,
     quantize,
     suffix_of,
     to_grey,
-    to_uint8,
     write_image,
     write_result,
 )
@@ -138,10 +137,9 @@ def read_image(
             ``max_megapixels`` million pixels, or one of a format that is not read.
     """
     pixels = decode(Path(path), max_megapixels)
-    values = torch.from_numpy(pixels.values.astype(np.float32) / np.float32(pixels.peak)).permute(2, 0, 1)
-    channels = values.shape[0]
-    own = (values[:3] if channels >= 3 else values[:1].expand(3, -1, -1)).contiguous()
-    alpha = values[-1:].contiguous() if channels in (2, 4) else None
+    channels = pixels.values.shape[2]
+    own = from_samples(pixels.values[..., : 3 if channels >= 3 else 1], pixels.peak).expand(3, -1, -1).contiguous()
+    alpha = from_samples(pixels.values[..., -1:], pixels.peak) if channels in (2, 4) else None
     if profiles or pixels.linear:
         picture = picture_of(own, alpha, pixels.profile, pixels.depth, pixels.grey)
     else:
@@ -180,7 +178,7 @@ def read_mask(
 
 
 def resize(
-    image: Float[Tensor, "c h w"],
+    image: Float[Tensor, "c h w"] | UInt8[Tensor, "c h w"],
     size: tuple[int, int],
     filter: Filter = "lanczos",
     alpha: Float[Tensor, "1 h w"] | None = None,
@@ -188,7 +186,7 @@ def resize(
     """Resize on 8 bits exactly as ``PIL.Image.resize`` does the file.
 
     Args:
-        image: One (mask) or three (RGB) channels in [0, 1].
+        image: One (mask) or three (RGB) channels in [0, 1], or their 8-bit values.
         size: New height and width.
         filter: One of PIL's antialiased filters.
         alpha: Transparency of an RGB image; colours are then weighted by it, as PIL does, and it is dropped.
@@ -229,6 +227,6 @@ def squash(composite: Composite, size: tuple[int, int]) -> Composite:
     )
 
 
-def _to_pil(image: Float[Tensor, "c h w"]) -> Image.Image:
-    array = to_uint8(image).permute(1, 2, 0).cpu().numpy()
+def _to_pil(image: Float[Tensor, "c h w"] | UInt8[Tensor, "c h w"]) -> Image.Image:
+    array = image.permute(1, 2, 0).cpu().numpy() if image.dtype == torch.uint8 else samples(image, 8)
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))

@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from diffharmon.errors import InputError
 from diffharmon.files import replacing
-from diffharmon.images.writing import quantize, to_uint8
+from diffharmon.images.levels import samples, to_uint8
 from diffharmon.types import Composite
 
 if TYPE_CHECKING:
@@ -45,18 +44,14 @@ def write_layers(path: str | os.PathLike[str], composite: Composite, result: Flo
     if composite.profile is not None:
         _embed(document, composite.profile)
     own = composite.image if composite.encoded is None else composite.encoded
-    document.create_pixel_layer_from_array(_samples(own, depth), "Composite")
-    front = document.create_pixel_layer_from_array(_samples(result, depth), "Harmonized")
+    document.create_pixel_layer_from_array(samples(own, depth, linear=depth == 32), "Composite")
+    front = document.create_pixel_layer_from_array(samples(result, depth, linear=depth == 32), "Harmonized")
     front.create_mask(_grey((composite.mask > 0).float()))
     mask = document.create_pixel_layer(_grey(composite.mask), "Foreground mask")
     mask.visible = False
     with replacing(path) as partial:
         document.save(partial)
     return path
-
-
-def _samples(image: Float[Tensor, "3 h w"], depth: int) -> np.ndarray:
-    return np.ascontiguousarray(quantize(image, depth, linear=depth == 32).transpose(1, 2, 0))
 
 
 def _grey(plane: Float[Tensor, "1 h w"]) -> Image.Image:

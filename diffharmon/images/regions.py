@@ -47,14 +47,16 @@ def look_at(
     Raises:
         InputError: If the mask is empty and a margin is given.
     """
-    layers = torch.cat([image, mask.to(image)])
     if margin is not None:
         top, bottom, left, right = box_around(mask, margin)
-        layers = layers[:, top:bottom, left:right]
+        image, mask = image[:, top:bottom, left:right], mask[:, top:bottom, left:right]
     if side is None:
-        return layers[:3]
-    small = functional.interpolate(layers[None], (side, side), mode="bilinear", antialias=True)[0].clamp(0, 1)
-    return hide(small[:3], small[3:], True)
+        return image
+    small, cover = (
+        functional.interpolate(layer[None], (side, side), mode="bilinear", antialias=True)[0].clamp(0, 1)
+        for layer in (image, mask.to(image))
+    )
+    return hide(small, cover, True)
 
 
 def close_up(layers: Float[Tensor, "c h w"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "c y x"]:
@@ -77,13 +79,15 @@ def box_around(mask: Float[Tensor, "1 h w"], margin: float, smallest: float = 0.
     Raises:
         InputError: If the mask is empty.
     """
-    places = (mask[0] > MASK_THRESHOLD).nonzero()
-    if not len(places):
+    inside = mask[0] > MASK_THRESHOLD
+    places = [inside.any(dim=1 - axis).nonzero() for axis in (0, 1)]
+    if not len(places[0]):
         raise InputError("the foreground mask is empty, expected some pixels above 100/255")
-    least, most = places.amin(dim=0), places.amax(dim=0) + 1
-    half = max((most - least).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
+    low, high = (torch.stack([found[place, 0] for found in places]) for place in (0, -1))
+    high = high + 1
+    half = max((high - low).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
     bounds = []
-    for low, high, length in zip(least.tolist(), most.tolist(), mask.shape[1:], strict=True):
-        centre = (low + high) / 2
+    for first, last, length in zip(low.tolist(), high.tolist(), mask.shape[1:], strict=True):
+        centre = (first + last) / 2
         bounds += [max(0, round(centre - half)), min(length, round(centre + half))]
     return bounds[0], bounds[1], bounds[2], bounds[3]

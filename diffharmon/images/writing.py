@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import tifffile
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -23,6 +23,7 @@ from diffharmon.images.colour import to_own_space
 from diffharmon.images.decoding import decode
 from diffharmon.images.exr import SUFFIX as EXR
 from diffharmon.images.exr import write_exr
+from diffharmon.images.levels import bands, samples
 from diffharmon.types import Composite
 
 # The file format that holds a depth without loss, by its ending.
@@ -94,20 +95,19 @@ def write_image(
     path = Path(path)
     suffix = path.suffix.lower()
     _check_form(path, suffix, depth, linear)
-    stacked = to_grey(image) if grey else image
+    written = samples(to_grey(image) if grey else image, depth, linear)
     if alpha is not None:
-        stacked = torch.cat((stacked, alpha.to(stacked)))
-    samples = np.ascontiguousarray(quantize(stacked, depth, linear).transpose(1, 2, 0))
-    samples = samples[..., 0] if samples.shape[2] == 1 else samples
+        written = np.concatenate((written, samples(alpha, depth, linear)), axis=2)
+    written = written[..., 0] if written.shape[2] == 1 else written
     with replacing(path) as partial:
         if suffix == EXR:
-            write_exr(partial, samples, metadata)
+            write_exr(partial, written, metadata)
         elif suffix != ".png":
-            _write_tiff(partial, samples, profile, metadata)
+            _write_tiff(partial, written, profile, metadata)
         elif depth == 16:
-            _write_deep_png(partial, samples, profile, metadata)
+            _write_deep_png(partial, written, profile, metadata)
         else:
-            _write_png(partial, samples, profile, metadata)
+            _write_png(partial, written, profile, metadata)
 
 
 def _check_form(path: Path, suffix: str, depth: int, linear: bool) -> None:
@@ -133,18 +133,8 @@ def to_grey(image: Float[Tensor, "c h w"]) -> Float[Tensor, "1 h w"]:
 
 
 def quantize(image: Float[Tensor, "c h w"], depth: int, linear: bool = False) -> np.ndarray:
-    """Turn [0, 1] into the samples ``c h w`` of a depth: rounded integers of 8 or 16 bits, or 32-bit floats.
-
-    Linear light is not clipped, and its 16 bits are floating point.
-    """
-    if linear:
-        return image.detach().float().cpu().numpy().astype(np.float16 if depth == 16 else np.float32)
-    clipped = image.detach().float().clamp(0, 1)
-    if depth == 8:
-        return to_uint8(clipped).cpu().numpy()
-    if depth == 16:
-        return (clipped * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
-    return clipped.cpu().numpy()
+    """Turn [0, 1] into the samples ``c h w`` of a depth, as ``levels.samples`` does."""
+    return samples(image, depth, linear).transpose(2, 0, 1)
 
 
 def check_background(path: str | os.PathLike[str], composite: Composite) -> None:
@@ -161,36 +151,35 @@ def check_background(path: str | os.PathLike[str], composite: Composite) -> None
     """
     path = Path(path)
     pixels = decode(path, max_megapixels=float("inf"))
-    own = composite.image if composite.encoded is None else composite.encoded
-    expected = quantize(own, composite.depth, composite.linear).transpose(1, 2, 0)
-    if pixels.values.shape[:2] != expected.shape[:2] or pixels.depth != composite.depth:
-        height, width = pixels.values.shape[:2]
+    found, own = pixels.values, composite.image if composite.encoded is None else composite.encoded
+    height, width = own.shape[1:]
+    if found.shape[:2] != (height, width) or pixels.depth != composite.depth:
         raise ResultError(
-            f"{path} is {width} x {height} pixels of {pixels.depth} bits, expected {expected.shape[1]} x "
-            f"{expected.shape[0]} of {composite.depth} as its composite"
+            f"{path} is {found.shape[1]} x {found.shape[0]} pixels of {pixels.depth} bits, expected {width} x "
+            f"{height} of {composite.depth} as its composite"
         )
-    background = (composite.mask[0] <= 0).cpu().numpy()
-    colours = pixels.values[..., :-1] if pixels.values.shape[2] in (2, 4) else pixels.values
-    differing = (colours != expected).any(axis=2) & background
-    if composite.alpha is not None:
-        alpha = quantize(composite.alpha, composite.depth, composite.linear)[0]
-        has_alpha = pixels.values.shape[2] in (2, 4)
-        differing |= background & (pixels.values[..., -1] != alpha if has_alpha else True)
-    if differing.any():
+    differing = total = 0
+    for rows in bands(height, width):
+        background = (composite.mask[0, rows] <= 0).cpu().numpy()
+        total += int(background.sum())
+        differing += int((_differs(found[rows], composite, own, rows) & background).sum())
+    if differing:
         raise ResultError(
-            f"the background of {path} is not the composite's: {differing.sum():,} of {background.sum():,} pixels "
+            f"the background of {path} is not the composite's: {differing:,} of {total:,} pixels "
             "outside the foreground mask differ"
         )
 
 
-def to_uint8(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
-    """Turn [0, 1] into rounded 8-bit values; what is outside is clipped."""
-    return (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def from_uint8(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
-    """Turn 8-bit values into [0, 1] in float32."""
-    return image.float() / 255
+def _differs(found: np.ndarray, composite: Composite, own: Float[Tensor, "3 h w"], rows: slice) -> np.ndarray:
+    """Tell which pixels of some rows of a file are not those of ``own`` at the composite's depth, alpha included."""
+    has_alpha = found.shape[2] in (2, 4)
+    colours = found[..., :-1] if has_alpha else found
+    differing = (colours != samples(own[:, rows], composite.depth, composite.linear)).any(axis=2)
+    if composite.alpha is None:
+        return differing
+    if not has_alpha:
+        return np.ones_like(differing)
+    return differing | (found[..., -1] != samples(composite.alpha[:, rows], composite.depth, composite.linear)[..., 0])
 
 
 def _write_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:

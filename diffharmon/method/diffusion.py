@@ -70,6 +70,7 @@ class Diffusion(nn.Module):
         words: Use only the first this many condition words on each side; null uses all.
         variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
             than one also harmonizes a composite that the policy would leave alone.
+        word_maps: Whether to see where each word attends, one more pass of the network an attempt.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
             images or the number of workers.
     """
@@ -90,6 +91,7 @@ class Diffusion(nn.Module):
         words: Annotated[int, Ge(1)] | None = None,
         variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
+        word_maps: bool = True,
     ) -> None:
         super().__init__()
         self.describer = describer
@@ -107,6 +109,7 @@ class Diffusion(nn.Module):
         self.words = words
         self.variants = variants
         self.seed = seed
+        self.looks_at_words = word_maps
 
     @property
     def guard(self) -> FiniteGuard:
@@ -238,7 +241,7 @@ class Diffusion(nn.Module):
                 conditioning = optimizer.refine(self.backbone, inversion, conditioning, watch)
         with watch.stage("edit"):
             edited = self.edit(inversion, conditioning, watch)
-            words = self.word_maps(trajectory, conditioning)
+            words = self.word_maps(trajectory, conditioning) if self.looks_at_words else {}
         with watch.stage("recompose"):
             result = self.guard.require("recompose", self.recomposer.recompose(canvas.target, current, edited))
         with watch.stage("evaluate"):

@@ -35,7 +35,7 @@ class FiniteGuard:
 
     def require(self, stage: str, value: Tensor) -> Tensor:
         """Return ``value``; raises ``NotFinite`` naming the stage when any of it is not finite."""
-        if not value.isfinite().all():
+        if not finite(value):
             bad = int((~value.isfinite()).sum())
             raise NotFinite(f"{stage}: {bad} of {value.numel()} values are not finite; {self.advice(stage)}")
         return value
@@ -85,6 +85,11 @@ class CheckedEvents(Watcher):
         return self.observe.stage(name) if isinstance(self.observe, Watcher) else nullcontext()
 
 
+def finite(values: Tensor) -> Tensor:
+    """Tell on the device whether all values are finite, without a copy of them: the extremes say so, NaN included."""
+    return torch.stack(values.aminmax()).isfinite().all() if values.numel() else torch.tensor(True)
+
+
 def require_finite_outcome(outcome: Outcome) -> None:
     """Check every attempt's image and score, whatever method made them.
 
@@ -93,7 +98,7 @@ def require_finite_outcome(outcome: Outcome) -> None:
     """
     for attempt in outcome.attempts:
         where = "the composite" if attempt.iteration < 0 else f"iteration {attempt.iteration}"
-        if not attempt.image.isfinite().all():
+        if not finite(attempt.image):
             raise NotFinite(f"result of {where}: the image is not finite; try another backbone.dtype, such as float32")
         if not math.isfinite(attempt.score.value):
             raise NotFinite(f"evaluate: the score of {where} is {attempt.score.value}, expected a finite number")

@@ -43,6 +43,7 @@ class ReferenceDiffusion(Diffusion):
         words: Use only the first this many condition words on each side.
         variants: How many results to offer.
         seed: Seeds all that is random.
+        word_maps: Whether to see where each word attends.
         structure_from: Keep the structure of the ``composite``, or of the image that each iteration starts from
             (``current``), which drifts.
         resolution: ``model`` squashes everything to the backbone's canvas first; ``full`` recomposes at the photo's
@@ -69,6 +70,7 @@ class ReferenceDiffusion(Diffusion):
         words: Annotated[int, Ge(1)] | None = None,
         variants: Annotated[int, Ge(1), Le(8)] = 1,
         seed: Annotated[int, Ge(0)] = 0,
+        word_maps: bool = True,
         structure_from: Literal["composite", "current"] = "composite",
         resolution: Literal["full", "model"] = "full",
         sample_posterior: bool = False,
@@ -90,6 +92,7 @@ class ReferenceDiffusion(Diffusion):
             words=words,
             variants=variants,
             seed=seed,
+            word_maps=word_maps,
         )
         self.structure_from = structure_from
         self.resolution = resolution

@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
 
 from diffharmon import images
 from diffharmon.errors import ResultError
@@ -11,11 +15,26 @@ from diffharmon.files import copy_file
 from diffharmon.results import panels, write_json
 from diffharmon.types import Attempt, Composite, Cost, Outcome
 
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
-def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: Mapping[str, Any]) -> Path:
+
+def write_outcome(
+    folder: Path,
+    composite: Composite,
+    outcome: Outcome,
+    record: Mapping[str, Any],
+    parts: Mapping[str, Float[Tensor, "3 y x"]] = NOTHING,
+) -> Path:
     """Write everything about one image into ``folder``: result, attempts, pictures, attention maps, record.
 
     Results have the depth and the greyness of the photo's file. What a former result left in the folder is removed.
+
+    Args:
+        folder: The image's folder.
+        composite: What was harmonized.
+        outcome: What the method did.
+        record: What the record begins with.
+        parts: The pictures of ``panels.comparison_parts``; without any, no side pictures are written.
 
     Returns:
         The file of the result.
@@ -40,20 +59,26 @@ def write_outcome(folder: Path, composite: Composite, outcome: Outcome, record: 
             images.write_result(path, composite, attempt.image)
     for number, variant in enumerate(outcome.variants):
         images.write_result(folder / variant_name(number, suffix), composite, variant.image)
-    parts = panels.comparison_parts(composite.image, best.image, composite.mask, composite.real)
+    if parts:
+        write_side_pictures(folder, parts, best)
+    write_json(folder / "record.json", {**record, **outcome_record(outcome, suffix)})
+    return result
+
+
+def write_side_pictures(folder: Path, parts: Mapping[str, Float[Tensor, "3 y x"]], best: Attempt) -> None:
+    """Write what people look at: the comparison, its pictures for pages, and where each word attends."""
     panels.write(folder / "comparison.png", panels.strip(parts))
     for name in ("composite", "result", "real", "mask"):
         if name in parts:
             panels.write_small(folder / f"{name}.jpg", parts[name])
     if best.words:
-        panels.write(folder / "attention.png", panels.attention_strip(composite.image, best.words))
-    write_json(folder / "record.json", {**record, **outcome_record(outcome, suffix)})
-    return result
+        panels.write(folder / "attention.png", panels.attention_strip(parts["composite"], best.words))
 
 
 def remove_former(folder: Path) -> None:
     """Remove the files of a former result: what is written now may have other names or be fewer."""
-    for pattern in ("harmonized.*", "attempt_*", "variant_*", "attention.png", "real.jpg", "record.json"):
+    pictures = ("comparison.png", "attention.png", "composite.jpg", "result.jpg", "real.jpg", "mask.jpg")
+    for pattern in ("harmonized.*", "attempt_*", "variant_*", "record.json", *pictures):
         for path in folder.glob(pattern):
             path.unlink()
 

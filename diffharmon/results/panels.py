@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffharmon.files import replacing
 from diffharmon.images import from_uint8, resize, to_uint8
+from diffharmon.images.levels import bands
 
 GAP = 8
 CAPTION = 30
@@ -20,6 +21,8 @@ _FONT_SIZE = 20
 _MAX_HEIGHT = 480  # pixels, so that a strip of large photos stays small enough to look at
 _MAX_WIDTH = 640
 _MIN_SIDE = 256
+
+Picture = Float[Tensor, "c h w"] | UInt8[Tensor, "c h w"]  # values in [0, 1], or their levels
 
 
 def comparison(
@@ -42,15 +45,23 @@ def comparison_parts(
     mask: Float[Tensor, "1 h w"],
     real: Float[Tensor, "3 h w"] | None = None,
     amplify: float = 4.0,
-) -> dict[str, Float[Tensor, "3 h w"]]:
-    """Return the pictures of a comparison by caption, at full size."""
-    parts = {"composite": composite, "result": result}
-    if real is not None:
-        parts["real"] = real
-    parts["mask"] = mask.expand(3, -1, -1)
-    reference, what = (composite, "composite") if real is None else (real, "real")
-    parts[f"|result - {what}| x{amplify:g}"] = ((result - reference).abs() * amplify).clamp(0, 1)
-    return parts
+) -> dict[str, Float[Tensor, "3 y x"]]:
+    """Return the pictures of a comparison by caption, each shrunk or enlarged by ``fit`` to be looked at."""
+    seen = {"composite": composite, "result": result} | ({} if real is None else {"real": real})
+    parts = {name: fit(picture) for name, picture in seen.items()} | {"mask": fit(mask).expand(3, -1, -1)}
+    what = "composite" if real is None else "real"
+    return parts | {f"|result - {what}| x{amplify:g}": fit(_difference(result, seen[what], amplify))}
+
+
+def _difference(result: Float[Tensor, "3 h w"], reference: Float[Tensor, "3 h w"], amplify: float) -> Picture:
+    """Amplify the difference; of a large photo on 8 bits, on which ``fit`` shrinks it anyway."""
+    height, width = result.shape[1:]
+    if height <= _MAX_HEIGHT and width <= _MAX_WIDTH:
+        return ((result - reference).abs() * amplify).clamp(0, 1)
+    levels = torch.empty(result.shape, dtype=torch.uint8)
+    for rows in bands(height, width):
+        levels[:, rows] = to_uint8((result[:, rows] - reference[:, rows]).abs_().mul_(amplify))
+    return levels
 
 
 def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> UInt8[Tensor, "3 y x"]:
@@ -80,27 +91,32 @@ def attention_overlay(
 
 def attention_strip(image: Float[Tensor, "3 h w"], words: Mapping[str, Float[Tensor, "_ _"]]) -> UInt8[Tensor, "3 y x"]:
     """Lay the image and the overlays of all words side by side."""
+    picture = fit(image)  # which the overlays then leave as it is
     pieces: Sequence[Tensor] = [
-        _captioned(fit(image), "image"),
-        *(attention_overlay(image, attention, word) for word, attention in words.items()),
+        _captioned(picture, "image"),
+        *(attention_overlay(picture, attention, word) for word, attention in words.items()),
     ]
     gap = _gap(pieces[0])
     return torch.cat([part for piece in pieces for part in (gap, piece)][1:], dim=2)
 
 
-def fit(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 y x"]:
-    """Shrink a picture to fit 640 x 480, or repeat its pixels until a side has 256; the aspect ratio stays."""
-    image = image.detach().float().cpu()
+def fit(image: Picture) -> Float[Tensor, "c y x"]:
+    """Shrink a picture to fit 640 x 480, or repeat its pixels until a side has 256; the aspect ratio stays.
+
+    A picture that came out of it comes out of it again as it is.
+    """
+    image = image.detach().cpu()
     height, width = image.shape[1:]
     scale = min(_MAX_HEIGHT / height, _MAX_WIDTH / width, 1.0)
     if scale < 1:
         return resize(image, (max(round(height * scale), 1), max(round(width * scale), 1)), "box")
+    image = from_uint8(image) if image.dtype == torch.uint8 else image.float()
     times = min(math.ceil(_MIN_SIDE / max(height, width)), _MAX_HEIGHT // height, _MAX_WIDTH // width)
     return image.repeat_interleave(times, 1).repeat_interleave(times, 2)
 
 
 def write(path: Path, picture: UInt8[Tensor, "3 y x"]) -> None:
-    """Write a picture as PNG, complete or not at all; hardly compressed, which spares most of its time.
+    """Write a picture as PNG, complete or not at all; at low compression, which saves most of the time.
 
     Args:
         path: The file; its folder is made when missing.

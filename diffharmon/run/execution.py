@@ -18,11 +18,13 @@ from diffharmon.errors import ResultError
 from diffharmon.report.sweep import add_to_record
 from diffharmon.results.summary import describe_row, gain_of, log_summary
 from diffharmon.results.versions import versions
+from diffharmon.run.dry_run import announce
 from diffharmon.run.folder_lock import only_writer
 from diffharmon.run.shards import Shard
 
 if TYPE_CHECKING:  # they import torch, which takes seconds: the command answers first
     from diffharmon.protocols import Dataset, Logger
+    from diffharmon.types import Composite
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         DiffharmonError: The configuration or the models cannot be used, another run writes to the folder, or some
             images failed; the others are finished.
         OSError: The disk is full, or the folder cannot be written to.
-        Interrupted: A signal asked to stop; the image at hand was finished.
+        Interrupted: A signal requested a stop; the image at hand was finished.
     """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -79,8 +81,7 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
         if resumed.done or resumed.changed:
             log.info("%s", resumed)
         results.drop_rows(folder, {names[index] for index in pending})
-    if len(dataset) == 1 and pending:
-        require_readable(dataset)
+    read = {0: require_readable(dataset)} if len(dataset) == 1 and pending else {}
     digest = config_hash(resolved)
     ran, chosen = versions(), recorded_choices(config)
     record = {"config": resolved, "config_hash": digest, "versions": ran, "seed": config.seed, "choices": chosen}
@@ -88,7 +89,10 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     with open_loggers(config.logger if first else {}, folder, logged) as loggers:
         listed = True
         if pending:
-            shown = harmonize_pending(config, folder, Pending(dataset, names, pending, words), record, loggers, first)
+            if first and chosen.get("sweep"):
+                announce(config, len(pending))
+            work = Pending(dataset, names, pending, words, read)
+            shown = harmonize_pending(config, folder, work, record, loggers, first)
             listed = shown  # without a terminal each image has its line already
         return conclude(folder, names, own, loggers, listed) if first else {}
 
@@ -135,12 +139,14 @@ class Pending:
         names: Their names.
         indices: Those that are not done.
         words: Digests of prepared words by name.
+        read: Images that were read already, by index; they are let go as they are done.
     """
 
     dataset: "Dataset"
     names: Sequence[str]
     indices: Sequence[int]
     words: Mapping[str, Mapping[str, str]]
+    read: "dict[int, Composite]"
 
 
 def harmonize_pending(
@@ -149,7 +155,7 @@ def harmonize_pending(
     """Harmonize and write what is not done; returns whether progress was shown as a bar.
 
     Raises:
-        Interrupted: A signal asked to stop.
+        Interrupted: A signal requested a stop.
     """
     from diffharmon import results
     from diffharmon.config import build
@@ -166,7 +172,8 @@ def harmonize_pending(
         results.write_json(folder / "run.json", whole_record)
     stop_request = StopRequest()
     weights: dict[str, str] = {}
-    images = PendingDataset(work.dataset, work.indices, work.words)
+    images = PendingDataset(work.dataset, work.indices, work.words, work.read)
+    work.read.clear()
     lines = partial(describe_row, groups=groups), partial(gain_of, groups=groups)
     progress = RunProgress(len(images), *lines, None if first else False)
     writer = ResultWriter(
@@ -180,6 +187,7 @@ def harmonize_pending(
         progress=progress,
         stop=stop_request,
         shard=Shard.parse(config.shard).name,
+        side_pictures=config.side_pictures,
     )
     trainer = build_trainer(config, writer)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))

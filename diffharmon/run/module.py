@@ -80,19 +80,25 @@ class PendingDataset(TorchDataset):
         dataset: All images.
         indices: Those to do.
         known: Further digests by name, such as that of an image's words.
+        read: Images that were read already, by index.
 
     Attributes:
         digests: What each image that was read is made from, by name; taken when it was read.
     """
 
     def __init__(
-        self, dataset: Dataset, indices: Sequence[int], known: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+        self,
+        dataset: Dataset,
+        indices: Sequence[int],
+        known: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        read: Mapping[int, Composite] = MappingProxyType({}),
     ) -> None:
         self.dataset = dataset
         self.indices = list(indices)
         self.background = ThreadPoolExecutor(1, "read")
         self.ahead: dict[int, Future[Composite | Failure]] = {}
         self.digests: dict[str, Mapping[str, str]] = dict(known)
+        self.held = dict(read)
 
     def __len__(self) -> int:
         """Count the images still to do."""
@@ -112,7 +118,7 @@ class PendingDataset(TorchDataset):
         index = self.indices[position]
         name = self.dataset.name(index)
         try:
-            composite = self.dataset[index]
+            composite = self.held.pop(index) if index in self.held else self.dataset[index]
             self.digests[name] = {**self.digests.get(name, {}), **image_digests(self.dataset, index, composite)}
         except Exception as error:
             log.debug("%s cannot be read", name, exc_info=True)
@@ -127,7 +133,7 @@ def process_share() -> tuple[int, int]:
 
 
 class Shares(Sampler[int]):
-    """Deals positions out to processes in turn, none twice; a process may get none. Ends early when asked to stop.
+    """Deals positions out to processes in turn, none twice; a process may get none. A requested stop ends it early.
 
     Lightning's own sampler repeats images until all processes have as many, and fails with fewer images than processes.
 
@@ -176,14 +182,14 @@ class Stages(Watcher):
         self.current = outer
 
 
-def require_readable(dataset: Dataset) -> None:
+def require_readable(dataset: Dataset) -> Composite:
     """Read the only image of a run: what is wrong with it is reported before a model loads.
 
     Raises:
         InputError: It cannot be read.
     """
     try:
-        dataset[0]
+        return dataset[0]
     except Exception as error:
         raise InputError(explain(error)) from error
 
@@ -194,7 +200,7 @@ def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
 
 
 def load_share(images: PendingDataset, stopped: Callable[[], bool]) -> DataLoader:
-    """Return a loader of this process's share of the images, one at a time; it ends early when asked to stop."""
+    """Return a loader of this process's share of the images, one at a time; it ends early when a stop is requested."""
     return DataLoader(images, batch_size=1, sampler=Shares(len(images), stopped), collate_fn=unbatch)
 
 

@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from lightning import LightningModule
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
 from diffharmon import results
 from diffharmon.command.interrupts import StopRequest
@@ -48,6 +50,8 @@ class ResultWriter(BasePredictionWriter):
         shared_digests: Digests that all images share, such as that of the weights.
         progress: Counts finished images.
         stop: Handles signals while images are harmonized.
+        shard: Name of the part of the images that this run takes; empty for all.
+        side_pictures: Whether pictures for people are written beside the results.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class ResultWriter(BasePredictionWriter):
         progress: RunProgress | None = None,
         stop: StopRequest | None = None,
         shard: str = "",
+        side_pictures: bool = True,
     ) -> None:
         super().__init__(write_interval="batch")
         self.folder = folder
@@ -74,6 +79,7 @@ class ResultWriter(BasePredictionWriter):
         self.shared_digests = shared_digests
         self.progress = progress
         self.stop = stop
+        self.side_pictures = side_pictures
         self.rows_name = f"rows-{shard}-rank" if shard else "rows-rank"
         self.background = ThreadPoolExecutor(1, "write")
         self.unwritten: Future[None] | None = None
@@ -118,20 +124,24 @@ class ResultWriter(BasePredictionWriter):
     @torch.no_grad()
     def write(self, prediction: Finished | Failure, rank: int) -> None:
         """Write one image: its pictures and record, then its row, then what a logger wants."""
-        row = self.error_row(prediction) if isinstance(prediction, Failure) else self.written(prediction)
+        parts: dict[str, Tensor] = {}
+        row = self.error_row(prediction) if isinstance(prediction, Failure) else self.written(prediction, parts)
         results.append_row(self.folder / f"{self.rows_name}{rank}.jsonl", row)
         if self.progress is not None:
             self.progress.finish(row)
         if isinstance(prediction, Finished) and self.loggers and rank == 0 and row["status"] == "ok":
-            composite, best = prediction.composite, prediction.outcome.best.image
-            panel = panels.comparison_parts(composite.image, best, composite.mask, composite.real)
+            panel = parts or side_parts(prediction)
             for logger in self.loggers:
-                logger.image(composite.name, panel, row)
+                logger.image(prediction.composite.name, panel, row)
 
-    def written(self, finished: Finished) -> dict[str, Any]:
+    def written(self, finished: Finished, parts: dict[str, Tensor]) -> dict[str, Any]:
         """Measure an image and write its pictures and record; returns its row.
 
         One that cannot be measured keeps its pictures and gets an error row.
+
+        Args:
+            finished: The image.
+            parts: Receives the pictures of its comparison, where they are written.
 
         Raises:
             OSError: The disk is full, or the folder cannot be written to.
@@ -145,7 +155,9 @@ class ResultWriter(BasePredictionWriter):
             row = self.error_row(Failure(composite.name, composite.source, reason, "measure"))
         place = self.folder / results.IMAGES / self.folder_of(composite.name)
         try:
-            result = write_outcome(place, composite, finished.outcome, {**self.record, "metrics": row})
+            if self.side_pictures:
+                parts |= side_parts(finished)
+            result = write_outcome(place, composite, finished.outcome, {**self.record, "metrics": row}, parts)
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk's; Pillow also raises OSError, without a number, where it cannot encode an image
@@ -192,3 +204,9 @@ class ResultWriter(BasePredictionWriter):
             "network_samples": total.network_samples,
         }
         return row | self.metrics.measure(Sample(composite, outcome.best.image, outcome.best.description))
+
+
+def side_parts(finished: Finished) -> dict[str, Float[Tensor, "3 y x"]]:
+    """Return the pictures of an image's comparison by caption."""
+    composite = finished.composite
+    return panels.comparison_parts(composite.image, finished.outcome.best.image, composite.mask, composite.real)

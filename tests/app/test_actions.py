@@ -96,9 +96,9 @@ def test_only_the_newest_results_are_kept(actions, photo):
 def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
     visit = actions.visits.of("stopper")
     with pytest.raises(Cancelled):
-        Follow(ignored, lambda: True, 60).check()
+        Follow(ignored, lambda: True, 60.0).check()
     with pytest.raises(TooSlow, match="longer than"):
-        Follow(ignored, lambda: False, -1).check()
+        Follow(ignored, lambda: False, -1.0).check()
     assert not visit.stopped
     visit.stop()
     assert visit.stopped

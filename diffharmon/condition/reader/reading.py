@@ -16,12 +16,13 @@ from diffharmon.condition.reader.regions import regions
 from diffharmon.errors import InputError
 from diffharmon.files import ASSETS, loading
 from diffharmon.images import MASK_THRESHOLD
+from diffharmon.images.levels import samples
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 
 WEIGHTS = str(ASSETS / "reader")
 HELP = (
-    "To get it: leave the path at its default, the reader that diffharmon carries, or give a folder with config.json "
+    "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
@@ -95,19 +96,20 @@ def view(composite: Composite, side: int) -> tuple[Float[Tensor, "3 s s"], Float
         InputError: when the mask leaves no foreground or no background at that size.
     """
     mask = composite.mask[0].cpu().float().numpy()
-    rows, columns = np.nonzero(mask > MASK_THRESHOLD)
-    if len(rows) in (0, mask.size):
-        part = "foreground" if not len(rows) else "background"
+    bright = mask > MASK_THRESHOLD
+    count, rows, columns = bright.sum(), np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    if count in (0, mask.size):
+        part = "foreground" if not count else "background"
         raise InputError(f"{composite.name}: the mask leaves no {part} to read the light from")
     window: tuple[slice, ...] = (slice(None), slice(None))
-    if len(rows) < _SMALL * mask.size:
+    if count < _SMALL * mask.size:
         half = max(side // 2, round(_WINDOW / 2 * (max(np.ptp(rows), np.ptp(columns)) + 1)))
         window = tuple(
             slice(max(0, int(middle) - half), int(middle) + half)
             for middle in ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2)
         )
-    pixels = composite.image[:, window[0], window[1]].cpu().float().permute(1, 2, 0).numpy()
-    small = cv2.resize((pixels * 255).round().astype(np.uint8), (side, side), interpolation=cv2.INTER_AREA)
+    pixels = samples(composite.image[:, window[0], window[1]], 8)
+    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
     cover = cv2.resize(np.ascontiguousarray(mask[window]), (side, side), interpolation=cv2.INTER_AREA)
     inside = cover > MASK_THRESHOLD
     if not inside.any():  # thinner than a cell: the cells it covers most stand for it

@@ -10,7 +10,8 @@ from diffharmon.files import ASSETS
 
 LENGTH = 12  # hexadecimal digits: enough for the few million files of the largest studies
 # What decides neither an image nor a number: a change here leaves earlier rows valid.
-NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment", "shard")
+NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment", "shard", "side_pictures", "dry_run", "device")
+SHOWN = ("word_maps",)  # of the method: pictures for people, not results
 # What decides besides the method, which holds its own copy of every group that it uses.
 BESIDE_METHOD = ("dataset", "method", "metrics", "seed")
 
@@ -41,7 +42,8 @@ def deciding_part(config: Mapping[str, Any]) -> dict[str, Any]:
     method = part.get("method")
     if isinstance(method, Mapping):
         part = {key: value for key, value in part.items() if key in BESIDE_METHOD or key in method}
-        part["method"] = {key: value for key, value in method.items() if key not in part or part[key] != value}
+        kept = {key: value for key, value in method.items() if key not in SHOWN}
+        part["method"] = {key: value for key, value in kept.items() if key not in part or part[key] != value}
     if isinstance(part.get("dataset"), Mapping):
         # Which images are taken does not change what becomes of each.
         part["dataset"] = {key: value for key, value in part["dataset"].items() if key != "limit"}
