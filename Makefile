@@ -3,13 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
-# uv does not read pip's configuration: wheels that pip would find in a local folder are told to it.
+# uv does not read pip's configuration: wheels in pip's local folder are passed on to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 
 .PHONY: help demo test test-all lint format type check parity studies clean
 .DEFAULT_GOAL := help
 
-help: ## Say what there is.
+help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each message names what was given and what was expected."""
+"""Errors that a user can fix: each message names what was given and what was expected."""
 
 
 class DiffharmonError(Exception):

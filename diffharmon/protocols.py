@@ -79,8 +79,8 @@ class AttentionStore(Protocol):
 class Backbone(Protocol):
     """A frozen text-to-image diffusion model; also an ``nn.Module``.
 
-    Nothing in it carries ``no_grad``: the loops decide. ``network`` is the module whose calls are counted, ``cell`` the
-    side of a latent cell in pixels, ``resolution_multiple`` what both sides of a canvas are multiples of, and
+    Nothing in it is under ``no_grad``: the loops decide. ``network`` is the module whose calls are counted, ``cell``
+    the side of a latent cell in pixels, ``resolution_multiple`` what both sides of a canvas are multiples of, and
     ``noise_schedule`` what the model was trained with, in the names of diffusers' schedulers.
     """
 

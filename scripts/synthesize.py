@@ -43,7 +43,7 @@ def write(dataset: Mini | Synthetic, folder: Path) -> int:
 
 
 def main() -> None:
-    """Run the command; an error that a user can mend is one line and exit code 2."""
+    """Run the command; an error that a user can fix is one line and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--mini", action="store_true", help="the built-in benchmark")

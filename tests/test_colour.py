@@ -101,7 +101,7 @@ def test_colours_outside_srgb_survive_a_small_change():
 
 
 def test_a_result_is_converted_in_as_few_parts_as_its_pixels_need(monkeypatch):
-    """Littlecms prepares every conversion anew: with a part for every few hundred pixels a photo took minutes."""
+    """Littlecms prepares every conversion again: with a part for every few hundred pixels a photo took minutes."""
     converted = []
     transform = imagecodecs.cms_transform
     monkeypatch.setattr(imagecodecs, "cms_transform", lambda *a, **k: converted.append(1) or transform(*a, **k))

@@ -1,4 +1,4 @@
-"""The model that diffharmon carries does what the method is for: it brings a composite nearer to the real photo."""
+"""The model shipped with diffharmon does what the method is for: it brings a composite nearer to the real photo."""
 
 import pytest
 import torch

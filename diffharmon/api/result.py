@@ -70,7 +70,7 @@ class Result:
         return path
 
     def lut(self, points: int = POINTS) -> Lut:
-        """Fit the change of the foreground's colours as a lookup table; ``Lut.error`` tells how well that fits."""
+        """Fit the change of the foreground's colours as a lookup table; ``Lut.error`` measures how well that fits."""
         return fit(self.composite.image, self.harmonized, self.composite.mask, points)
 
     def _repr_html_(self) -> str:

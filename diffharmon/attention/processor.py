@@ -61,7 +61,7 @@ def grid(queries: int, canvas: tuple[int, int]) -> tuple[int, int]:
 
 
 class RuleProcessor:
-    """Computes attention as diffusers' ``AttnProcessor2_0`` does, except where an active rule says otherwise.
+    """Computes attention as diffusers' ``AttnProcessor2_0`` does, except where an active rule changes it.
 
     Replacing a whole map needs only the source row's queries and keys, so the fused kernel stays in use; probabilities
     are written out only where they are recorded.

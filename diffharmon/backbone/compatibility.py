@@ -83,7 +83,7 @@ def ddim_settings(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if spacing not in SPACINGS:
         log.info("%s: timestep_spacing=%s of %s is replaced by leading, which DDIM can invert", path, spacing, name)
         settings["timestep_spacing"] = "leading"
-    # Latent diffusion never clips the predicted image; DDIM would by default where the config does not say.
+    # Latent diffusion never clips the predicted image; DDIM would by default where the configuration leaves it out.
     return {**settings, "clip_sample": False, "thresholding": False}
 
 

@@ -14,7 +14,7 @@ from diffharmon.errors import ModelError
 
 HELP = """To get it: set `backbone.path` to a folder in diffusers' layout (unet/ or transformer/, vae/, text_encoder/,
 tokenizer/, scheduler/, with safetensors), or download it once while online (HF_HUB_OFFLINE unset):
-`hf download {path}`. Works offline without any download: `backbone=tiny`, the model that diffharmon carries."""
+`hf download {path}`. Works offline without any download: `backbone=tiny`, the model shipped with diffharmon."""
 
 
 SETTINGS = ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
@@ -114,7 +114,7 @@ def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -
 
 
 def missing_message(path: str, revision: str | None, error: Exception) -> str:
-    """Say what was tried, how to get the model and what works without it."""
+    """Describe what was tried, how to get the model and what works without it."""
     kind = "local folder" if Path(path).is_dir() else f"hub repository (revision {revision or 'main'})"
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return f"cannot load the diffusion model {path!r}, tried as a {kind}: {reason[:300]}\n{HELP.format(path=path)}"

@@ -48,7 +48,7 @@ def exit_codes_of_signals(interrupted: str) -> Iterator[None]:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(130)
     except Interrupted as error:
-        # A run that stopped after an image has said how to go on.
+        # A run that stopped after an image has already reported how to go on.
         text = str(error) if "goes on" in str(error) else f"{error}; {interrupted}"
         print(text, file=sys.stderr)
         sys.exit(error.exit_code)
@@ -80,7 +80,7 @@ def wants_full_errors() -> bool:
 
 
 def stop(error: Exception) -> NoReturn:
-    """Print an error in one line and exit: with code 2 where a user can mend it, else with 1 and the way to a trace."""
+    """Print an error in one line and exit: with code 2 where a user can fix it, else with 1 and the way to a trace."""
     error = of_the_system(error)
     if is_fixable(error):
         print(f"error: {describe_error(error)}", file=sys.stderr)
@@ -114,7 +114,7 @@ def of_the_system(error: Exception) -> Exception:
 
 
 def is_fixable(error: Exception) -> bool:
-    """Return whether a user can mend an error: ours, the operating system's, too little memory, a configuration."""
+    """Return whether a user can fix an error: ours, the operating system's, too little memory, a configuration."""
     if isinstance(error, (DiffharmonError, OSError, MemoryError)) or type(error).__name__ == "OutOfMemoryError":
         return True
     from hydra.errors import HydraException

@@ -36,7 +36,7 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """Whether a signal asked the run to stop; one object for one run, handed to whatever begins an image.
+    """Whether a signal requested a stop; one object for one run, handed to whatever begins an image.
 
     The one place of the package that changes while a run is under way: a signal handler has nothing to return.
     """

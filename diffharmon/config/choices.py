@@ -42,6 +42,7 @@ FORMER_KEYS = {
     "prior.anchor_carry": "backbone.recommended.target_correction",
     "judge": "evaluator.recommended",
     "judge.enough": "evaluator.recommended.skip_above",
+    "describer.least": "describer.min_difference",
     "threads": "trainer.threads",
     "backbone_steps": "sampler.steps",
     "clip_score": "metrics=[...,clip]",
@@ -174,7 +175,7 @@ def explain(error: Exception) -> Exception:
 
 
 def expected_quotes(override: str) -> str:
-    """Tell what Hydra's grammar expects in place of an override that it cannot read."""
+    """Name what Hydra's grammar expects in place of an override that it cannot parse."""
     key, equals, value = override.partition("=")
     if not equals:
         example = quoted("dataset.image", "photo (1).png")

@@ -18,7 +18,7 @@ class Parameter:
     Attributes:
         annotation: Its type, with ``Annotated`` bounds; `UNKNOWN` accepts anything.
         required: Whether it has no default.
-        default: Its default; `UNKNOWN` where only importing the class would tell.
+        default: Its default; `UNKNOWN` where it is only known after importing the class.
     """
 
     annotation: Any

@@ -18,7 +18,7 @@ import annotated_types
 
 
 class UNKNOWN:
-    """Stands for a type or value that only running the module would tell; accepts anything."""
+    """Stands for a type or value that is only known at run time; accepts anything."""
 
 
 class COMPONENT:
@@ -68,7 +68,7 @@ class SourceModule:
         return module.find(original, elsewhere) if module else None
 
     def value(self, node: ast.AST) -> Any:
-        """Evaluate an annotation or a default; `UNKNOWN` is what only running the module would tell."""
+        """Evaluate an annotation or a default; `UNKNOWN` is what is only known at run time."""
         match node:
             case ast.Constant(value=str(text)):
                 return text

@@ -2,7 +2,7 @@
 
 First every key and value is checked against the constructors' source (`diffharmon.config.signatures`). Only then the
 classes are imported: that they are of the right kind is checked on the classes themselves, and so is what their source
-alone does not tell.
+alone does not show.
 """
 
 import re

@@ -135,7 +135,7 @@ def fit_one_of(value: Any, kinds: tuple[Any, ...]) -> Any:
                 continue
             if not exact or type(fitted) is type(value):
                 return fitted
-    # The most telling complaint is about a bound or an item; else all types are named.
+    # The most specific mismatch is that of a bound or an item; else all types are named.
     close = [m for kind, m in mismatches if m.place or m.expected != describe(kind)]
     raise close[0] if close else Mismatch(describe(typing.Union[kinds]), value)  # noqa: UP007 (of values)
 

@@ -1,4 +1,4 @@
-"""Verifying a download of a benchmark: counts, lists, names, missing, unreadable and ill-sized files."""
+"""Verifying a download of a benchmark: counts, lists, names, missing, unreadable and wrongly sized files."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Benchmarks whose composites, masks and real photos lie side by side, told apart by the endings of their names."""
+"""Benchmarks whose composites, masks and real photos lie side by side, distinguished by the endings of their names."""
 
 import logging
 from collections import Counter

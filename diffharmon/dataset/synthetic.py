@@ -43,7 +43,7 @@ class Synthetic:
     A folder of photos holds ``*.jpg`` (or any other image); its masks are ``<photo>__<k>__<class>.png`` or
     ``<photo>.png``, white is the object. ``photos`` may also be a folder of such folders, each with its own ``masks``.
     Composites are named ``<photo>_<k>_<n>`` as iHarmony4's. The draw of words and of the grade's settings is seeded by
-    ``seed`` and the composite's name alone; words are drawn anew until the composite's foreground lies between
+    ``seed`` and the composite's name alone; words are redrawn until the composite's foreground lies between
     ``min_psnr`` and ``max_psnr`` from the photo. Composites are quantized to 8 bits.
 
     Args:

@@ -18,13 +18,13 @@ from diffharmon.errors import ConfigError
 from diffharmon.images.regions import close_up, hide
 from diffharmon.types import Attempt, Composite, Description
 
-HELP = "The default, the model that diffharmon carries, works offline; describer=fixed and describer=file need none."
+HELP = "The default, the model shipped with diffharmon, works offline; describer=fixed and describer=file need none."
 _OPTIONS = 24
 WORDS: tuple[str, ...] = tuple(word for entries in VOCABULARY.values() for word in entries)
 
 
 class Clip:
-    """Reads foreground and background one after the other and says what tells their light apart.
+    """Reads foreground and background one after the other and names how their light differs.
 
     A region is shown clearly and the rest through a grey screen (`diffharmon.images.regions`), so that it is judged by
     what surrounds it: in the whole frame and close around the object, mirrored as well, and the readings are averaged.
@@ -32,22 +32,22 @@ class Clip:
     CLIP gives every word of the vocabulary a probability in a region. The single likeliest word is a poor answer, since
     the probability of one kind of light is spread over its many names. So the words are chosen whose light is closest
     to what CLIP expects: the light of a word is what it does to a set of grey and coloured cards
-    (`diffharmon.condition.light`), and the expectation is taken over all words, which makes it the choice of least
+    (`diffharmon.condition.light`), and the expectation is taken over all words, which makes it the choice of minimum
     expected squared error. An unsure reading thus gives mild words, and equal readings give equal words.
 
     Args:
-        model: Folder or hub id of a CLIP model in transformers' layout; by default the one that diffharmon carries.
+        model: Folder or hub id of a CLIP model in transformers' layout; by default the one shipped with diffharmon.
         words: Upper bound on the words for each region, at most one of each list of the vocabulary; at most 3.
         contrast: Weight of the difference between the two regions' light, beside the light of each.
-        background: Share of the background's reading that is believed. Its content sways it, and most photos were
-            taken in neutral light; with 1 both regions are believed alike, with 0 the background is called neutral.
+        background: Weight of the background's reading, in [0, 1]. A background's content biases it, and most photos
+            were taken in neutral light; 1 weighs both regions alike, 0 takes the background for neutral.
         amplify: Factor on the expected light's distance from neutral. The light of a description's words adds up, but
             the expectation over single words averages it.
-        least: Smaller expected differences of light are left alone, by the same words for both regions: root mean
-            square over the cards, on the scale [0, 1].
-        context: Show the other region through a screen, as the CLIP that diffharmon carries has learnt to read it.
+        min_difference: Smaller expected differences of light are ignored, by the same words for both regions: root
+            mean square over the cards, on the scale [0, 1].
+        context: Show the other region through a screen, as the CLIP shipped with diffharmon was trained to read it.
             Off hides it under grey, for a CLIP that has not.
-        brightness: Always say a brightness word for both regions (the rule of the paper's prompt, section 3.1).
+        brightness: Always give a brightness word for both regions (the rule of the paper's prompt, section 3.1).
         temperature: Divides CLIP's similarities; more than 1 trusts the model less.
         objects: Names among which the foreground's is chosen; a single one is taken as it is.
         template: Prompt with ``{object}`` and ``{word}`` in their places.
@@ -64,7 +64,7 @@ class Clip:
         contrast: Annotated[float, Ge(0)] = 1.0,
         background: Annotated[float, Ge(0), Le(1)] = 1.0,
         amplify: Annotated[float, Gt(0)] = 1.45,
-        least: Annotated[float, Ge(0)] = 0.0,
+        min_difference: Annotated[float, Ge(0)] = 0.0,
         context: bool = True,
         brightness: bool = False,
         temperature: Annotated[float, Gt(0)] = 1.0,
@@ -79,7 +79,7 @@ class Clip:
         self.contrast = contrast
         self.background = background
         self.amplify = amplify
-        self.least = least
+        self.min_difference = min_difference
         self.context = context
         self.temperature = temperature
         self.template = template
@@ -116,9 +116,9 @@ class Clip:
         return (logits / self.temperature).softmax(dim=-1).mean(0).cpu()
 
     def ranked(self, name: str, probabilities: Float[Tensor, "2 54"]) -> list[Description]:
-        """Return descriptions, the one of least expected squared error first."""
+        """Return descriptions, the one of minimum expected squared error first."""
         target = self.expected(probabilities)
-        if (target[0] - target[1]).square().mean().sqrt() < self.least:
+        if (target[0] - target[1]).square().mean().sqrt() < self.min_difference:
             target = target.mean(0, keepdim=True).expand(2, -1)
         errors = (self.lights - target[:, None]).square().mean(-1)
         count = min(_OPTIONS, len(self.choices))
@@ -133,8 +133,8 @@ class Clip:
     def expected(self, probabilities: Float[Tensor, "2 54"]) -> Float[Tensor, "2 30"]:
         """Return the light of foreground and background, averaged over the words by their probability."""
         neutral = cards_under([()])
-        believed = torch.tensor([[1.0], [self.background]])
-        return neutral + self.amplify * believed * (probabilities @ cards_under([(word,) for word in WORDS]) - neutral)
+        weights = torch.tensor([[1.0], [self.background]])
+        return neutral + self.amplify * weights * (probabilities @ cards_under([(word,) for word in WORDS]) - neutral)
 
     def _name(self, foreground: Float[Tensor, "v d"]) -> str:
         if len(self.objects) == 1:
@@ -147,8 +147,8 @@ def _names(objects: str | Sequence[str]) -> tuple[str, ...]:
     return words.split(objects, "describer.objects")
 
 
-def _choices(most: int, brightness: bool) -> list[tuple[str, ...]]:
-    """List all sets of up to ``most`` words that keep the rules of the vocabulary, brightness first."""
-    sets = [choice for count in range(1, most + 1) for choice in combinations(WORDS, count)]
+def _choices(count: int, brightness: bool) -> list[tuple[str, ...]]:
+    """List all sets of up to ``count`` words that keep the rules of the vocabulary, brightness first."""
+    sets = [choice for size in range(1, count + 1) for choice in combinations(WORDS, size)]
     sets = [choice for choice in sets if len({list_of(word) for word in choice}) == len(choice)]
     return [choice for choice in sets if not brightness or list_of(choice[0]) == "brightness"]

@@ -8,7 +8,7 @@ class TransientError(DescriberError):
 
     Args:
         message: What happened, without secrets.
-        retry_after: Seconds the service asked to wait; 0 when it did not say.
+        retry_after: Seconds the service asked to wait; 0 where it gave none.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:

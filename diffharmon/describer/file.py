@@ -22,7 +22,7 @@ class File:
 
     A weight may follow a word, as in ``bright:0.6``.
 
-    Three forms are told apart by their content:
+    Three forms are distinguished by their content:
 
     * ``object words,object words;object words,object words``: the reference's caption.txt. One line an image, in the
       order of the files in ``images``; a foreground and a background prompt, further pairs after ``;``. The first word

@@ -7,7 +7,7 @@ from diffharmon.types import Attempt, Composite, Description
 
 
 class Fixed:
-    """Says the same words for every image.
+    """Gives the same words for every image.
 
     Words are a list or text with spaces or commas; any word is allowed, also outside the vocabulary.
     A weight may follow a word, as in ``bright:0.6``.

@@ -1,4 +1,4 @@
-"""Gemini as describer, whichever SDK carries the request: settings, retries, pace, and how errors read."""
+"""Gemini as describer, for either SDK: settings, retries, pace, and how errors read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a vision-language model is asked: the prompt in words, the composite and its mask (paper section 3.1)."""
+"""The request to a vision-language model: the prompt in words, the composite and its mask (paper section 3.1)."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""How a vision-language model becomes a describer: ask, read strictly, ask again, store, fall back."""
+"""A vision-language model as describer: request, parse strictly, retry, cache, fall back."""
 
 import logging
 from collections.abc import Callable, Sequence

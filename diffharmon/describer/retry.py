@@ -1,4 +1,4 @@
-"""Patience with a remote service: bounded exponential backoff, and an even pace of requests."""
+"""Retrying a remote service: bounded exponential backoff, and an even pace of requests."""
 
 import logging
 import random

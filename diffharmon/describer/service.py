@@ -26,9 +26,9 @@ def status_error(status: int, message: str, headers: Mapping[str, str], model: s
 
     Args:
         status: HTTP status code.
-        message: What the service said.
+        message: The service's message.
         headers: Headers of the reply.
-        model: The model that was asked.
+        model: The model that was called.
     """
     said = re.sub(r"^(?:GET|POST) \S+: ", "", key.redact(" ".join(message.split())))[:300] or "no message"
     if status in (408, 429) or status >= 500:
@@ -81,7 +81,7 @@ def encode(picture: Image.Image) -> bytes:
 
 
 def quiet_transport() -> None:
-    """Keep the SDKs' chatter about every request out of a run's log, unless their level was set on purpose."""
+    """Silence the SDKs' logging of every request, unless their level was set on purpose."""
     for name in ("httpx2", "httpx", "httpcore2", "httpcore", "urllib3", "google_genai", "google"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

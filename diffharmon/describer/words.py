@@ -61,7 +61,7 @@ def require(object: str, foreground: tuple[str, ...], background: tuple[str, ...
 
 
 def same(first: Description, second: Description) -> bool:
-    """Return whether two descriptions say the same words with the same weights, in any order."""
+    """Return whether two descriptions hold the same words with the same weights, in any order."""
     return (
         first.object == second.object
         and first.foreground_weighted == second.foreground_weighted
@@ -79,7 +79,7 @@ def tried(previous: Sequence[Attempt]) -> tuple[Description, ...]:
 
 
 def scores(description: Description, previous: Sequence[Attempt]) -> list[float]:
-    """Return how a description scored; the untouched composite (iteration -1) says nothing about its words."""
+    """Return how a description scored; the untouched composite (iteration -1) does not depend on its words."""
     return [a.score.value for a in previous if a.iteration >= 0 and same(a.description, description)]
 
 

@@ -13,7 +13,7 @@ from diffharmon.types import Description, Score
 
 HELP = (
     "To get it: set `evaluator.weights` to a folder with config.json and model.safetensors as HarmonyNetwork's "
-    "save_pretrained writes them, or leave it at its default, the model that diffharmon carries. "
+    "save_pretrained writes them, or leave it at its default, the model shipped with diffharmon. "
     "Works offline without any weights: evaluator=none."
 )
 
@@ -24,7 +24,7 @@ class Classifier:
     The description plays no part.
 
     Args:
-        weights: Folder or hub id of a ``HarmonyNetwork``; by default the one that diffharmon carries.
+        weights: Folder or hub id of a ``HarmonyNetwork``; by default the one shipped with diffharmon.
 
     Raises:
         ModelError: If it cannot be found or loaded.

@@ -11,7 +11,7 @@ from diffharmon.errors import ConfigError
 from diffharmon.images.regions import look_at
 from diffharmon.types import Description, Score
 
-HELP = "The default, the model that diffharmon carries, works offline without any download."
+HELP = "The default, the model shipped with diffharmon, works offline without any download."
 
 
 class Clip:
@@ -21,10 +21,10 @@ class Clip:
     the image looks more like ``object background-words`` than like ``object foreground-words``.
 
     Args:
-        model: Folder or hub id of a CLIP model in transformers' layout; by default the one that diffharmon carries.
+        model: Folder or hub id of a CLIP model in transformers' layout; by default the one shipped with diffharmon.
         margin: Surroundings shown on each side of the object, as a fraction of its longer side.
-        context: Show what surrounds the object through a screen, as the CLIP that diffharmon carries has learnt to read
-            it; off shows the photo as it is, for a CLIP that has not.
+        context: Show what surrounds the object through a screen, as the shipped CLIP was trained to read it;
+            off shows the photo as it is, for a CLIP that has not.
         template: Sentence around the words, with ``{}`` in their place.
         against_foreground: Subtract the similarity to the foreground's words; otherwise only the background's count.
 

@@ -17,7 +17,7 @@ class Reader:
     The description plays no part.
 
     Args:
-        weights: Folder or hub id of the reader's network; by default the one that diffharmon carries.
+        weights: Folder or hub id of the reader's network; by default the one shipped with diffharmon.
 
     Raises:
         ModelError: when the weights cannot be found or loaded.

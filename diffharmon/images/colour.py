@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _INTENT = 1  # relative colorimetric
 _FLAGS = 0x2000  # black point compensation
-_PIXELS = 1 << 20  # converted at a time: littlecms prepares every conversion anew, in about 20 ms
+_PIXELS = 1 << 20  # converted at a time: littlecms prepares every conversion again, in about 20 ms
 _KINDS = {b"RGB ": "rgb", b"GRAY": "gray"}
 _SAME = 0.5 / 255  # a space that differs from sRGB by less is taken for sRGB: the models see 8 bits
 

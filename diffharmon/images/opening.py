@@ -43,7 +43,7 @@ _LOCK = threading.Lock()
 
 
 def require_regular(path: Path, expected: str, max_bytes: int = MAX_BYTES, key: str = "") -> None:
-    """Refuse what is no regular file of a sane size, such as a folder, a FIFO or ``/dev/zero``, without reading it.
+    """Refuse what is no regular file of plausible size, such as a folder, a FIFO or ``/dev/zero``, without reading it.
 
     Args:
         path: The file.

@@ -83,11 +83,11 @@ def box_around(mask: Float[Tensor, "1 h w"], margin: float, smallest: float = 0.
     places = [inside.any(dim=1 - axis).nonzero() for axis in (0, 1)]
     if not len(places[0]):
         raise InputError("the foreground mask is empty, expected some pixels above 100/255")
-    least, most = (torch.stack([found[place, 0] for found in places]) for place in (0, -1))
-    most = most + 1
-    half = max((most - least).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
+    low, high = (torch.stack([found[place, 0] for found in places]) for place in (0, -1))
+    high = high + 1
+    half = max((high - low).max().item() * (0.5 + margin), smallest * max(mask.shape[1:]) / 2)
     bounds = []
-    for low, high, length in zip(least.tolist(), most.tolist(), mask.shape[1:], strict=True):
-        centre = (low + high) / 2
+    for first, last, length in zip(low.tolist(), high.tolist(), mask.shape[1:], strict=True):
+        centre = (first + last) / 2
         bounds += [max(0, round(centre - half)), min(length, round(centre + half))]
     return bounds[0], bounds[1], bounds[2], bounds[3]

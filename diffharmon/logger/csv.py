@@ -43,7 +43,7 @@ class Csv:
             csv.DictWriter(file, header).writerow(plain_cells(row))
 
     def summary(self, rows: Sequence[Mapping[str, Any]], means: Mapping[str, float]) -> None:
-        """Write the file anew from all rows of the run, those of failed images and of former starts among them."""
+        """Rewrite the file from all rows of the run, those of failed images and of former starts among them."""
         self._write(rows)
 
     def close(self, error: str = "") -> None:

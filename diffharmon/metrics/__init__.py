@@ -2,7 +2,7 @@
 
 ``pixels`` holds the formulas, ``pixel_metrics`` measures by them against the ground truth under an evaluation protocol
 (rounding, resizing, the mask's threshold), ``clip`` measures agreement with words, which needs no ground truth, and
-``metric_set`` joins the selected metrics to a row. A metric carries its columns: a new one is a class and a YAML file.
+``metric_set`` joins the selected metrics to a row. A metric defines its columns: a new one is a class and a YAML file.
 """
 
 from diffharmon.metrics.metric_set import MetricSet as MetricSet

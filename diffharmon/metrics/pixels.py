@@ -97,7 +97,7 @@ def ssim_map(output: Image, real: Image, window: SsimWindow = "gaussian") -> Ima
 
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     result = torch.ones(output.shape, dtype=torch.float64)
-    # Where a window sees no difference the similarity is 1, which spares most of a large photo's background.
+    # Where a window sees no difference the similarity is 1, which skips most of a large photo's background.
     rows, columns = (_span((output != real).any(0).any(axis), side) for axis in (1, 0))
     for channel in range(3 if rows.stop and columns.stop else 0):
         x, y = (image[channel, rows, columns].cpu().double().numpy() * PEAK for image in (output, real))

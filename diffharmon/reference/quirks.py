@@ -22,7 +22,7 @@ QUIRKS = (
     Quirk("Q2", "Sobel target measured on [-1, 1], output on [0, 1]", "structure.sobel.reference_range", "signed"),
     Quirk("Q3", "the learned edges have no gradient", "structure.pidinet.detach", True),
     Quirk("Q5", "inversion and denoising one level apart, last step left out", "sampler.shifted", True),
-    Quirk("Q6", "refinement on latents denoised anew without text", "embedding.text.latents", "denoised"),
+    Quirk("Q6", "refinement on latents denoised again without text", "embedding.text.latents", "denoised"),
     Quirk("Q7", "posterior sampled instead of its mode", "method.sample_posterior", True),
     Quirk("Q7", "the same noise for every image", "method.seed_by_name", False),
     Quirk("Q8", "everything squashed to the model's square", "method.resolution", "model"),

@@ -74,7 +74,7 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     }
     for name, value in written.items():
         (folder / name).write_text(value, encoding="utf-8")
-    print(page.summary(content))
+    print(content.made_of)
     for section in content.sections:
         print(f"\n{table(section.runs, section.title)}")
         if section.pivot is not None:
@@ -89,7 +89,7 @@ def write_report(options: argparse.Namespace) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; an error that a user can mend is one clear line and exit code 2."""
+    """Run the command; an error that a user can fix is one clear line and exit code 2."""
     made = parser()
     options = made.parse_args(arguments)
     if options.gallery < 0:

@@ -18,7 +18,7 @@ LONGEST_SIDE = 384
 QUALITY = 82
 
 
-def gallery(content: Content, most: int) -> dict[str, Any]:
+def gallery(content: Content, max_images: int) -> dict[str, Any]:
     """What the page's script shows: cards with numbers and, by key, the pictures as data URIs.
 
     All runs of a section show the same images, so that they can be laid beside each other. A composite and its real
@@ -26,14 +26,14 @@ def gallery(content: Content, most: int) -> dict[str, Any]:
 
     Args:
         content: The report.
-        most: Largest number of images of a section.
+        max_images: Largest number of images of a section.
     """
     cards: list[dict[str, Any]] = []
     pictures: dict[str, str] = {}
     shown: set[tuple[str, str]] = set()  # a run of several protocols shows its pictures under the first
     for place, section in enumerate(content.sections):
         metric = main_column(section.runs)
-        names = chosen(section, metric, most)
+        names = chosen(section, metric, max_images)
         for number, run in enumerate(section.runs):
             for name in (name for name in names if name in run.rows and (run.label, name) not in shown):
                 parts = pictures_of(run, name)
@@ -51,12 +51,12 @@ def gallery(content: Content, most: int) -> dict[str, Any]:
     return {"cards": cards, "pictures": pictures}
 
 
-def chosen(section: Section, metric: Column | None, most: int) -> list[str]:
+def chosen(section: Section, metric: Column | None, max_images: int) -> list[str]:
     """Names of the images to show: worst, best and middle by the mean gain of all runs, worst and best of each run."""
     found = {run.label: {} if metric is None else gain_of(run, section, metric) for run in section.runs}
     compared = [gains for gains in found.values() if any(gains.values())]
     names = sorted({name for run in section.runs for name in run.rows})
-    if len(names) <= most:
+    if len(names) <= max_images:
         return names
 
     def mean_gain(name: str) -> float:
@@ -68,7 +68,7 @@ def chosen(section: Section, metric: Column | None, most: int) -> list[str]:
     middle = [*order[half:], *order[:half]]
     ends = [name for own in compared for name in (min(own, key=own.__getitem__), max(own, key=own.__getitem__))]
     turns = [name for turn in zip(order, reversed(order), middle, strict=True) for name in turn]
-    return sorted([*dict.fromkeys([*turns[:6], *ends, *turns])][:most])
+    return sorted([*dict.fromkeys([*turns[:6], *ends, *turns])][:max_images])
 
 
 def gain_of(run: Run, section: Section, metric: Column) -> Mapping[str, float]:

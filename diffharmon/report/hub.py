@@ -58,7 +58,7 @@ def entries_of(section: Section, table: Table, line: Line, run: Run, dataset: st
 
 
 def file_name(run: Run) -> str:
-    """Name a run's file by its label and its folder, which tells runs of equal labels apart."""
+    """Name a run's file by its label and its folder, which distinguishes runs of equal labels."""
     return f"{plain(run.label)[:60]}-{plain(run.folder.name)}".strip("-")
 
 

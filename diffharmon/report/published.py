@@ -94,7 +94,7 @@ def beside(published: Sequence[Published], runs: Sequence[Run], group: str) -> l
 
 
 def sample_note(group: str, count: int, sources: set[str]) -> str:
-    """Say how many of the test images ours were measured on."""
+    """State on how many of the test images ours were measured."""
     name = next(iter(sources)) if group == "All" and len(sources) == 1 else group
     total = TEST_IMAGES.get(name)
     if total is None or count >= total:

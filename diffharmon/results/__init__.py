@@ -82,7 +82,7 @@ def parse_row(line: bytes) -> dict[str, Any] | None:
 
 
 def drop_rows(folder: Path, names: Collection[str]) -> None:
-    """Remove the rows of the named images, so that only what is computed anew counts."""
+    """Remove the rows of the named images, so that only what is recomputed counts."""
     for path in folder.glob("rows*.jsonl"):
         rows = [row for row in map(parse_row, path.read_bytes().splitlines()) if row is not None]
         if any(row["name"] in names for row in rows):

@@ -116,7 +116,7 @@ def fit(image: Picture) -> Float[Tensor, "c y x"]:
 
 
 def write(path: Path, picture: UInt8[Tensor, "3 y x"]) -> None:
-    """Write a picture as PNG, complete or not at all; hardly compressed, which spares most of its time.
+    """Write a picture as PNG, complete or not at all; at low compression, which saves most of the time.
 
     Args:
         path: The file; its folder is made when missing.

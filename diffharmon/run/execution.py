@@ -41,7 +41,7 @@ def execute(config: DictConfig, folder: Path) -> dict[str, float]:
         DiffharmonError: The configuration or the models cannot be used, another run writes to the folder, or some
             images failed; the others are finished.
         OSError: The disk is full, or the folder cannot be written to.
-        Interrupted: A signal asked to stop; the image at hand was finished.
+        Interrupted: A signal requested a stop; the image at hand was finished.
     """
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -152,7 +152,7 @@ def harmonize_pending(
     """Harmonize and write what is not done; returns whether progress was shown as a bar.
 
     Raises:
-        Interrupted: A signal asked to stop.
+        Interrupted: A signal requested a stop.
     """
     from diffharmon import results
     from diffharmon.config import build

@@ -18,7 +18,7 @@ from diffharmon.types import Composite
 
 @dataclass(frozen=True)
 class FinishedImage:
-    """A composite, read anew from the files that the run used, and the run's result.
+    """A composite, read again from the files that the run used, and the run's result.
 
     Attributes:
         folder: Where the run's files of this image are.

@@ -133,7 +133,7 @@ def process_share() -> tuple[int, int]:
 
 
 class Shares(Sampler[int]):
-    """Deals positions out to processes in turn, none twice; a process may get none. Ends early when asked to stop.
+    """Deals positions out to processes in turn, none twice; a process may get none. A requested stop ends it early.
 
     Lightning's own sampler repeats images until all processes have as many, and fails with fewer images than processes.
 
@@ -200,7 +200,7 @@ def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
 
 
 def load_share(images: PendingDataset, stopped: Callable[[], bool]) -> DataLoader:
-    """Return a loader of this process's share of the images, one at a time; it ends early when asked to stop."""
+    """Return a loader of this process's share of the images, one at a time; it ends early when a stop is requested."""
     return DataLoader(images, batch_size=1, sampler=Shares(len(images), stopped), collate_fn=unbatch)
 
 

@@ -36,7 +36,7 @@ class DDIMSchedule:
     def __init__(
         self, noise_schedule: Mapping[str, Any], steps: int, device: torch.device, predict_at_level: bool = False
     ) -> None:
-        # Latent diffusion never clips the predicted image; DDIM would by default where the settings do not say.
+        # Latent diffusion never clips the predicted image; DDIM would by default where the settings leave it out.
         settings = {**noise_schedule, "clip_sample": False, "thresholding": False}
         self.scheduler: Any = DDIMScheduler.from_config(settings)
         self.inverse: Any = DDIMInverseScheduler.from_config(self.scheduler.config)

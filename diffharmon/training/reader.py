@@ -32,7 +32,7 @@ class ReaderTraining(LightningModule):
 
     Minimizing the expected logarithm maximizes the expected gain in dB, so an uncertain reading is shrunk as far as
     pays. Composites that look less harmonious than the photo they were made from count up to four times as much as
-    others: what is published, and what a user wants mended, is of that kind. Two further terms train the predicted
+    others: what is published, and what a user wants corrected, is of that kind. Two further terms train the predicted
     deviation (Gaussian log-likelihood of what the change leaves; it does not move the change) and the logit of having
     been altered.
 

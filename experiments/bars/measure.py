@@ -67,9 +67,9 @@ def bars(output: Path, photos: Path | None, count: int, seed: int) -> dict[str, 
         held_out = select(photos, output, "report")
         words = str(output / "words.jsonl")
         made = {"dataset.photos": str(held_out), "dataset.count": count, "dataset.seed": seed}
-        told = {**made, "dataset.words": words, "describer.path": words}
+        given = {**made, "dataset.words": words, "describer.path": words}
         alone = "evaluator=none"
-        found["known"] = Bar("synthesized, words known", ("dataset=synthetic", "describer=file"), told, gains)
+        found["known"] = Bar("synthesized, words known", ("dataset=synthetic", "describer=file"), given, gains)
         found["offline"] = Bar("synthesized, defaults", ("dataset=synthetic",), made, gains)
         title = "synthesized, offline describer without classifier"
         found["offline_alone"] = Bar(title, ("dataset=synthetic", alone), made, gains)
@@ -83,8 +83,8 @@ def bars(output: Path, photos: Path | None, count: int, seed: int) -> dict[str, 
     title = "`dataset=mini`, without classifier"
     found["mini_alone"] = Bar(title, ("dataset=mini", "evaluator=none"), {}, gains)
     table = "describer.path=${asset:mini/triples.jsonl}"
-    told_mini = ("dataset=mini", "describer=file", table)
-    found["mini_known"] = Bar("`dataset=mini`, words known", told_mini, {}, gains)
+    given_mini = ("dataset=mini", "describer=file", table)
+    found["mini_known"] = Bar("`dataset=mini`, words known", given_mini, {}, gains)
     if os.environ.get("IHARMONY4_ROOT"):
         for method in METHODS:
             title = f"iHarmony4 sample, {'defaults' if method == 'diffusion' else f'`method={method}`'}"

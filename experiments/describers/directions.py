@@ -23,7 +23,7 @@ from diffharmon.condition import grades
 from diffharmon.images import read_image, read_mask
 
 LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
-LEAST = 0.25
+MIN_CHANGE = 0.25
 SILENT = 0.02
 
 
@@ -34,7 +34,7 @@ def look(linear: Float[Tensor, "3 n"]) -> tuple[float, float]:
     return math.log2(brightness), math.log2(red / blue)
 
 
-def said(words: Sequence[str]) -> tuple[float, float]:
+def named(words: Sequence[str]) -> tuple[float, float]:
     """Return brightness and warmth of grey and faintly coloured cards under words."""
     cards = torch.tensor([[0.45, 0.45, 0.45], [0.55, 0.4, 0.4], [0.4, 0.5, 0.4], [0.4, 0.4, 0.55], [0.3, 0.3, 0.3]])
     picture = cards.T[:, :, None]
@@ -80,12 +80,12 @@ def main() -> None:
         right = silent = total = 0
         for name, row in first.items():
             change = truth[name][axis]
-            if abs(change) < LEAST:
+            if abs(change) < MIN_CHANGE:
                 continue
-            told = said(row["foreground"])[axis] - said(row["background"])[axis]
+            stated = named(row["foreground"])[axis] - named(row["background"])[axis]
             total += 1
-            silent += abs(told) < SILENT
-            right += abs(told) >= SILENT and (told > 0) == (change > 0)
+            silent += abs(stated) < SILENT
+            right += abs(stated) >= SILENT and (stated > 0) == (change > 0)
         print(f"| {title} | {total} | {interval(right, total)} | {100 * silent / max(total, 1):.1f} |")
 
 

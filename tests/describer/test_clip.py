@@ -101,7 +101,7 @@ def test_a_mirrored_composite_is_read_alike(folder):
 
 def test_small_differences_are_left_alone(folder):
     table = 0.9 * certain("daylight", "daylight") + 0.1 * certain("dim", "daylight")
-    said = [Clip(folder, brightness=False, least=least).ranked("cat", table)[0] for least in (0.0, 0.1)]
+    said = [Clip(folder, brightness=False, min_difference=bound).ranked("cat", table)[0] for bound in (0.0, 0.1)]
     assert said[0].foreground != said[0].background
     assert said[1].foreground == said[1].background
 

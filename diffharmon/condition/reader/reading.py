@@ -22,7 +22,7 @@ from diffharmon.types.light import LightChange
 
 WEIGHTS = str(ASSETS / "reader")
 HELP = (
-    "To get it: leave the path at its default, the reader that diffharmon carries, or give a folder with config.json "
+    "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
