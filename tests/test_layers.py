@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "logger": {"columns", "errors", "files", "results", "types"},
     "method": {"condition", "embedding", "errors", "images", "protocols", "structure", "types"},
     "metrics": {"clip_model", "columns", "errors", "images", "protocols"},
+    "pricing": {"config", "errors", "files", "types"},
     "protocols": {"columns", "types"},
     "recomposer": {"condition", "images", "types"},
     "reference": {
@@ -54,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "images",
         "method",
         "metrics",
+        "pricing",
         "protocols",
         "report",
         "results",
