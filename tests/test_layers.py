@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "__init__": {"api"},
     "api": {"config", "describer", "errors", "images", "method", "types"},
+    "app": {"api", "command", "condition", "errors", "files", "images", "results", "run", "types"},
     "attention": {"types"},
     "backbone": {"attention", "errors", "results", "types"},
     "clip_model": {"files", "images"},
@@ -30,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "logger": {"columns", "errors", "files", "results", "types"},
     "method": {"condition", "embedding", "errors", "images", "protocols", "structure", "types"},
     "metrics": {"clip_model", "columns", "errors", "images", "protocols"},
+    "pricing": {"config", "errors", "files", "types"},
     "protocols": {"columns", "types"},
     "recomposer": {"condition", "images", "types"},
     "reference": {
@@ -54,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
         "images",
         "method",
         "metrics",
+        "pricing",
         "protocols",
         "report",
         "results",

@@ -40,7 +40,15 @@ class Layout:
 
 
 RUN = Layout(
-    {"name": str, "seed": Annotated[int, Ge(0)], "shard": str | None, "side_pictures": bool}, (*KINDS, "trainer")
+    {
+        "name": str,
+        "seed": Annotated[int, Ge(0)],
+        "shard": str | None,
+        "side_pictures": bool,
+        "dry_run": bool,
+        "device": str | float | None,
+    },
+    (*KINDS, "trainer"),
 )
 COUNT = Annotated[int, Ge(1)]
 THREADS = Annotated[int, Ge(1), Le(1024)]

@@ -74,7 +74,7 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     }
     for name, value in written.items():
         (folder / name).write_text(value, encoding="utf-8")
-    print(page.summary(content))
+    print(content.made_of)
     for section in content.sections:
         print(f"\n{table(section.runs, section.title)}")
         if section.pivot is not None:

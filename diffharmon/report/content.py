@@ -41,6 +41,11 @@ class Section:
         return f"Metrics {', '.join(self.metrics)}" if self.metrics else "Score alone"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Content:
     """A whole report."""
@@ -49,6 +54,18 @@ class Content:
     runs: tuple[Run, ...]
     sections: tuple[Section, ...]
     without_rows: tuple[str, ...] = ()
+
+    @property
+    def made_of(self) -> str:
+        """Runs, images, failures and the commits of diffharmon that made them, in one line."""
+        finished = sum(len(run.rows) for run in self.runs)
+        different = len({(row.get("source"), name) for run in self.runs for name, row in run.rows.items()})
+        parts = [counted(len(self.runs), "run"), f"{counted(finished, 'result')} of {counted(different, 'image')}"]
+        parts.append(f"{len(self.errors)} failed" if self.errors else "none failed")
+        if self.without_rows:
+            parts.append(f"{counted(len(self.without_rows), 'job')} left nothing")
+        commits = sorted({run.commit or "unknown" for run in self.runs})
+        return f"{', '.join(parts)}; diffharmon at commit{'s' * (len(commits) > 1)} {', '.join(commits)}."
 
     @property
     def errors(self) -> list[tuple[str, str, str]]:

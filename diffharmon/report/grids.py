@@ -103,7 +103,7 @@ def grids(section: Section) -> list[Grid]:
 def pivot_grid(pivot: Pivot) -> Grid:
     """Runs by their settings; the best of a column is marked."""
     seeds = max((len(entry.seeds) for entry in pivot.entries.values()), default=1)
-    note = "Means over images; the best of the lines with the most images is bold."
+    note = f"Means over images ({pivot.counts}); the best of the lines with the most images is bold."
     if seeds > 1:
         note += " Runs that differ by the seed alone are one line: mean ± standard deviation over seeds."
     titles = [f"{pivot.name(column)} {header(value)}".strip() for column in pivot.columns for value in pivot.values]
@@ -216,6 +216,7 @@ def run_grid(content: Content) -> Grid:
         "seconds an image",
         "network evaluations an image",
         "config",
+        "commit",
         "folder",
     )
     return Grid("Runs", "", titles, rows)
@@ -234,6 +235,7 @@ def run_cells(run: Run) -> tuple[Cell, ...]:
         Cell(format_number(seconds, 1), seconds),
         Cell(format_number(evaluations, 0), evaluations),
         Cell(digest),
+        Cell(run.commit),
         Cell("/".join(run.folder.parts[-3:])),
     )
 

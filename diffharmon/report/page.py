@@ -1,9 +1,11 @@
 """The report as one page of HTML that requests nothing from the network: facts here, layout in ``templates/``."""
 
 import math
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from diffharmon.report.content import Content, Section
 from diffharmon.report.gallery import gallery
@@ -29,6 +31,7 @@ def page(content: Content, max_images: int = 24) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     environment.globals |= {"max_rows": MAX_ROWS, "unchanged": UNCHANGED}
     return environment.get_template("page.html").render(facts(content, max_images)).lstrip() + "\n"
 
@@ -38,7 +41,6 @@ def facts(content: Content, max_images: int) -> dict[str, Any]:
     pictures = finite(gallery(content, max_images))
     return {
         "content": content,
-        "summary": summary(content),
         "links": links(content, bool(pictures["cards"])),
         "run_grid": run_grid(content),
         "protocol_grid": resolution_grid(content),
@@ -74,19 +76,9 @@ def section_facts(section: Section) -> dict[str, Any]:
     }
 
 
-def summary(content: Content) -> str:
-    """Runs, images and failures in one sentence."""
-    finished = sum(len(run.rows) for run in content.runs)
-    parts = [counted(len(content.runs), "run"), f"{counted(finished, 'image')} finished"]
-    parts.append(f"{len(content.errors)} failed" if content.errors else "none failed")
-    if content.without_rows:
-        parts.append(f"{counted(len(content.without_rows), 'job')} left nothing")
-    return ", ".join(parts) + "."
-
-
-def counted(count: int, noun: str) -> str:
-    """A number and its noun."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def breakable(text: str) -> Markup:
+    """Escape a text and let its lines break after the signs between a run's settings."""
+    return Markup(re.sub(r"(?<=[=,+])(?=\S)", "<wbr>", str(escape(text))))
 
 
 def finite(value: Any) -> Any:

@@ -30,8 +30,9 @@ def write_paper(content: Content, folder: Path) -> list[Path]:
     pivots = [section.pivot for section in content.sections if section.pivot is not None and section.pivot.entries]
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
-        "table.tex": "\n".join(table(pivot, number) for number, pivot in enumerate(pivots, start=1)),
-        "numbers.tex": macros(pivots),
+        "table.tex": f"% {content.made_of}\n"
+        + "\n".join(table(pivot, number) for number, pivot in enumerate(pivots, start=1)),
+        "numbers.tex": f"% {content.made_of}\n{macros(pivots)}",
         "appendix.tex": latex(content),
     }
     for name, text in texts.items():
@@ -76,7 +77,7 @@ def table(pivot: Pivot, number: int = 1) -> str:
 def caption(pivot: Pivot) -> str:
     """Explain the marks and where the numbers come from."""
     entries = pivot.entries.values()
-    parts = [f"Means over images ({pivot.title})", "Best bold, second best underlined"]
+    parts = [f"Means over images ({pivot.title}; {pivot.counts})", "Best bold, second best underlined"]
     if any(len(entry.seeds) > 1 for entry in entries):
         parts.append("± is the standard deviation over seeds")
     if any(map(is_significant, entries)):

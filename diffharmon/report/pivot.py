@@ -92,6 +92,18 @@ class Pivot:
         """Name a line or column."""
         return ", ".join(self.names.get(part, part) for part in key if part)
 
+    @property
+    def counts(self) -> str:
+        """How many images each column's means are over, such as ``8 images`` or ``mini: 8, own: 6 to 8 images``."""
+        found: dict[str, set[int]] = {}
+        for (_, column, _), entry in self.entries.items():
+            found.setdefault(self.name(column), set()).add(len(entry.images))
+        spans = {name: " to ".join(map(str, sorted({min(own), max(own)}))) for name, own in found.items()}
+        if len(set(spans.values())) == 1:
+            return f"{next(iter(spans.values()))} images{' a column' if len(spans) > 1 else ''}"
+        own = ", ".join(f"{name}: {spans[name]}" for name in map(self.name, self.columns) if name in spans)
+        return f"{own} images"
+
     def rank(self, row: Key, column: Key, value: Column) -> int | None:
         """Place of an entry among the different means of its column, 0 is best; None where it cannot be ranked.
 

@@ -1,6 +1,7 @@
 """Plots as lists of marks, which the template draws as SVG; the title of a mark holds its numbers."""
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -243,7 +244,13 @@ def label(kind: str, x: Pixels, y: Pixels, name: str, title: str) -> list[Mark]:
 
 def wrapped(name: str) -> list[str]:
     """Break a name into lines that fit, at spaces where it has some."""
-    return textwrap.wrap(name, MAX_LABEL, break_on_hyphens=False) or [""]
+    lines = [""]
+    for piece in re.findall(r"[^ ,=+]*[ ,=+]+|[^ ,=+]+", name):
+        if lines[-1] and len((lines[-1] + piece).rstrip()) > MAX_LABEL:
+            lines.append("")
+        *full, rest = textwrap.wrap(lines[-1] + piece, MAX_LABEL, drop_whitespace=False) or [""]
+        lines[-1:] = [*full, rest]
+    return [line.rstrip() for line in lines]
 
 
 def row_height(names: Sequence[str], minimum: Pixels) -> Pixels:

@@ -15,6 +15,7 @@ from diffharmon.results import read_columns, read_rows
 
 Row = Mapping[str, Any]
 UNCHANGED = "unchanged composite"
+RECORDED = ("config", "choices", "versions")
 # Overrides for where and how a job ran, not what it did.
 BOOKKEEPING = ("name=", "logger", "trainer", "hydra", "run.", "sweep", "shard=")
 
@@ -32,6 +33,7 @@ class Run:
         config: Its resolved configuration.
         groups: The columns of its metrics.
         choices: What was chosen in each configuration group.
+        commit: Commit of diffharmon that made it; empty where it is not known.
     """
 
     label: str
@@ -42,6 +44,7 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[ColumnGroup, ...] = ()
     choices: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -128,7 +131,8 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{folder}: it has rows but no run.json; expected the folder as a run wrote it")
     groups = read_columns(folder) if rows else ()
     record = read_record(folder / "run.json")
-    return Run(folder.name, folder, good, bad, overrides, record["config"], groups, record["choices"])
+    commit = str(record["versions"].get("commit", ""))
+    return Run(folder.name, folder, good, bad, overrides, record["config"], groups, record["choices"], commit)
 
 
 def read_overrides(path: Path) -> tuple[str, ...]:
@@ -140,16 +144,16 @@ def read_overrides(path: Path) -> tuple[str, ...]:
 
 
 def read_record(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a run's resolved configuration and group choices; empty where there is no record.
+    """Read a run's resolved configuration, group choices and versions; empty where there is no record.
 
     Raises:
         InputError: The record is not JSON.
     """
     if not path.is_file():
-        return {"config": {}, "choices": {}}
+        return {key: {} for key in RECORDED}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {key: dict(record.get(key, {})) for key in ("config", "choices")}
+        return {key: dict(record.get(key, {})) for key in RECORDED}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: cannot be read: {error}; expected the record that a run writes") from error
 

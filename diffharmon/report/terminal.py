@@ -11,7 +11,7 @@ from diffharmon.report.runs import Run, collect, views
 from diffharmon.results.summary import ARROWS, mean_gain, mean_of, text_table
 
 MAX_COLUMNS = 4
-MAX_LABEL = 60
+MAX_LABEL = 72
 
 
 def print_sweep(folder: Path) -> None:
@@ -41,8 +41,13 @@ def table(runs: Sequence[Run], title: str) -> str:
     measured = [c for c in columns.values() if any(row.get(c.key) for run in runs for row in run.rows.values())]
     shown = sorted(measured, key=lambda column: not column.is_main)[:MAX_COLUMNS]
     header = [title, "images", "failed", *(f"{c.title} {ARROWS[c.direction]} (gain)" for c in shown)]
-    rows = [[run.label[:MAX_LABEL], str(len(run.rows)), str(len(run.errors))] for run in runs]
+    rows = [[shortened(run.label), str(len(run.rows)), str(len(run.errors))] for run in runs]
     return text_table([header, *([*row, *(cell(run, c) for c in shown)] for row, run in zip(rows, runs, strict=True))])
+
+
+def shortened(label: str) -> str:
+    """Cut a long label, and show that it was."""
+    return label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 1]}…"
 
 
 def grid_table(grid: Grid) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from diffharmon.report.content import Content
@@ -12,7 +13,13 @@ CSV_COLUMNS = (
     *("metrics", "kind", "group", "run", "images", "metric", "mean", "low", "high"),
     *("baseline", "pairs", "gain", "gain_low", "gain_high", "better", "p", "p_holm"),
 )
-LONG_TEXT = 60  # characters
+LONG_TEXT = 40  # characters
+PAGE_WIDTH, COLUMN_GAP = 100, 3  # in small characters
+# An interval and what else belongs to a number stand below it, so that a table of many columns can still be read.
+STACK = r"\providecommand{\dhstack}[1]{\begin{tabular}[t]{@{}r@{}}#1\end{tabular}}"
+LONG_COLUMN = "p{6cm}"
+BREAKS = re.compile(r"(?<=[=,+/])(?=\S)")
+BREAK = r"\\allowbreak{}"
 LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -31,7 +38,7 @@ LATEX = {
 
 def markdown(content: Content) -> str:
     """The whole report but plots and pictures."""
-    lines = [f"# {content.title}", "", *markdown_grid(run_grid(content), 2)]
+    lines = [f"# {content.title}", "", content.made_of, "", *markdown_grid(run_grid(content), 2)]
     protocols = resolution_grid(content)
     lines += markdown_grid(protocols, 2) if protocols else []
     for section in content.sections:
@@ -61,8 +68,9 @@ def markdown_cell(cell: Cell) -> str:
 
 
 def latex(content: Content) -> str:
-    """All tables for a paper, each scaled to the width of the page; needs the packages booktabs and graphicx."""
-    lines = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.", *latex_grid(run_grid(content), "")]
+    """All tables for a paper, wide ones scaled to the page; needs the packages booktabs and graphicx."""
+    lines = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.", f"% {content.made_of}", STACK]
+    lines += latex_grid(run_grid(content), content.made_of)
     protocols = resolution_grid(content)
     lines += latex_grid(protocols, "") if protocols else []
     for section in content.sections:
@@ -77,34 +85,47 @@ def latex_grid(grid: Grid, statement: str) -> list[str]:
     """One table environment; the metrics' settings stand in its caption."""
     caption = " ".join(f"{part.rstrip('.')}." for part in (grid.title, grid.note, statement) if part)
     kinds = [latex_column(grid, place) for place in range(len(grid.header))]
-    rows = [" & ".join(latex_cell(cell) for cell in row) + r" \\" for row in grid.rows]
+    rows = [" & ".join(map(latex_cell, row, kinds)) + r" \\" for row in grid.rows]
+    wide = sum(latex_width(grid, place) + COLUMN_GAP for place in range(len(grid.header))) > PAGE_WIDTH
     return [
         r"\begin{table*}",
+        r"\centering\small",
         rf"\caption{{{latex_text(caption)}}}",
-        r"\resizebox{\textwidth}{!}{%",
+        *([r"\resizebox{\textwidth}{!}{%"] * wide),
         rf"\begin{{tabular}}{{{''.join(kinds)}}}",
         r"\toprule",
         " & ".join(map(latex_text, grid.header)) + r" \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
-        r"\end{tabular}}",
+        r"\end{tabular}" + "}" * wide,
         r"\end{table*}",
         "",
     ]
 
 
 def latex_column(grid: Grid, place: int) -> str:
-    """Numbers stand right, texts left, long texts in lines of 8 cm."""
+    """Numbers stand right, texts left, long texts in lines of 6 cm."""
     if grid.is_number(place):
         return "r"
-    return "p{8cm}" if any(len(row[place].text) > LONG_TEXT for row in grid.rows) else "l"
+    return LONG_COLUMN if any(len(row[place].text) > LONG_TEXT for row in grid.rows) else "l"
 
 
-def latex_cell(cell: Cell) -> str:
-    """Escape a cell; the best of a column is bold."""
-    text = latex_text(cell.text)
-    return rf"\textbf{{{text}}}" if cell.best and text else text
+def latex_width(grid: Grid, place: int) -> int:
+    """About how many characters a column is wide."""
+    texts = [part for row in grid.rows for part in (row[place].parts if grid.is_number(place) else [row[place].text])]
+    return max(len(grid.header[place]), min(LONG_TEXT, max(map(len, texts), default=0)))
+
+
+def latex_cell(cell: Cell, kind: str) -> str:
+    """Escape a cell of a column; the best of a column is bold, what belongs to a number stands below it."""
+    if kind == LONG_COLUMN:
+        return rf"\rightskip 0pt plus 1fil {BREAKS.sub(BREAK, latex_text(cell.text))}"  # \raggedright redefines \\
+    number, *details = cell.parts if kind == "r" else [cell.text]
+    text = latex_text(number)
+    text = rf"\textbf{{{text}}}" if cell.best and text else text
+    below = "".join(rf"\\ {{\scriptsize {latex_text(detail)}}}" for detail in details if detail)
+    return rf"\dhstack{{{text}{below}}}" if below else text
 
 
 def latex_text(text: str) -> str:

@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 
 from diffharmon.command import raise_interruption, run_hydra_job, stop, wants_full_errors
 from diffharmon.command.interrupts import Interrupted
-from diffharmon.report.sweep import record_status, reported
+from diffharmon.report.sweep import record_status, reported, started
 from diffharmon.results import read_columns
 from diffharmon.results.summary import objective
 from diffharmon.results.versions import version_line
+from diffharmon.run.dry_run import dry_run, print_total
 from diffharmon.run.execution import execute as execute
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,14 @@ def job(config: DictConfig) -> float | None:
         logging.getLogger("diffharmon").setLevel(logging.DEBUG)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it logs while it is imported
     folder = Path(HydraConfig.get().runtime.output_dir)
-    log.info("loading libraries and models; results go to %s", folder)
+    if not config.get("dry_run"):
+        log.info("loading libraries and models; results go to %s", folder)
     try:
         config = prepare(config, HydraConfig.get().runtime.choices)
+        if config.dry_run:
+            quiet_libraries()
+            dry_run(config, folder)
+            return None
         quiet_libraries()
         means = execute(config, folder)
     except Exception as error:
@@ -68,6 +74,8 @@ def run_or_sweep() -> None:
     """Run the job, or all jobs of a sweep and then their table."""
     with reported():
         job()
+    if started:
+        print_total(started[0])
 
 
 def main() -> None:

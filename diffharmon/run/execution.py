@@ -18,6 +18,7 @@ from diffharmon.errors import ResultError
 from diffharmon.report.sweep import add_to_record
 from diffharmon.results.summary import describe_row, gain_of, log_summary
 from diffharmon.results.versions import versions
+from diffharmon.run.dry_run import announce
 from diffharmon.run.folder_lock import only_writer
 from diffharmon.run.shards import Shard
 
@@ -88,6 +89,8 @@ def harmonize_all(config: DictConfig, folder: Path, first: bool) -> dict[str, fl
     with open_loggers(config.logger if first else {}, folder, logged) as loggers:
         listed = True
         if pending:
+            if first and chosen.get("sweep"):
+                announce(config, len(pending))
             work = Pending(dataset, names, pending, words, read)
             shown = harmonize_pending(config, folder, work, record, loggers, first)
             listed = shown  # without a terminal each image has its line already

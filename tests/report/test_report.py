@@ -91,6 +91,18 @@ def test_failed_images_and_dead_jobs_are_counted_and_listed(texts):
     assert "The runs did not finish the same images (10 to 12, 10 in common)" in texts["md"]
 
 
+def test_a_report_names_the_commits_and_counts_that_it_is_made_of(own_sweep, report):
+    for job, commit in (("0", "abc"), ("1", "def-dirty")):
+        path = own_sweep / job / "run.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "versions": {"commit": commit}}))
+    texts = report(own_sweep, "--rows", "run")
+    stated = (
+        "3 runs, 34 results of 12 images, 2 failed, 1 job left nothing; diffharmon at commits abc, def-dirty, unknown."
+    )
+    assert all(stated in texts[kind] for kind in ("md", "tex", "html"))
+    assert "(HCOCO: 5 to 6, HFlickr: 5 to 6, All: 10 to 12 images)" in texts["md"]
+
+
 def test_a_run_that_lacks_images_is_never_the_best(texts):
     table = texts["md"].partition("### All images\n")[2].partition("####")[0]
     bold = {line.split(" | ")[0] for line in table.splitlines() if "**" in line}
@@ -243,10 +255,10 @@ def test_latex_is_balanced_and_escaped(sweep, published, report):
     assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") > 5
     body = text.replace(r"\{", "").replace(r"\}", "")
     assert body.count("{") == body.count("}")
-    for number, line in enumerate(text.splitlines()[1:], start=2):
+    for number, line in enumerate(text.splitlines()[3:], start=4):
         assert not re.search(r"(?<!\\)[_#%]", line.removesuffix("{%")), (number, line)
     for table in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", text, flags=re.S):
-        columns = len(table[0].replace("p{8cm}", "p"))
+        columns = len(table[0].replace("p{6cm}", "p"))
         rows = [line for line in table[1].splitlines() if line.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {columns - 1}
 

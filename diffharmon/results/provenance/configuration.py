@@ -10,7 +10,7 @@ from diffharmon.files import ASSETS
 
 LENGTH = 12  # hexadecimal digits: enough for the few million files of the largest studies
 # What decides neither an image nor a number: a change here leaves earlier rows valid.
-NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment", "shard", "side_pictures")
+NOT_HASHED = ("name", "trainer", "logger", "hydra", "experiment", "shard", "side_pictures", "dry_run", "device")
 SHOWN = ("word_maps",)  # of the method: pictures for people, not results
 # What decides besides the method, which holds its own copy of every group that it uses.
 BESIDE_METHOD = ("dataset", "method", "metrics", "seed")

