@@ -2,11 +2,11 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
+EXTRAS := app,dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
 # uv does not read pip's configuration: wheels in pip's local folder are passed on to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: help demo test test-all lint format type check parity studies clean
+.PHONY: help app demo test test-all lint format type check parity studies clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
@@ -25,6 +25,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## Harmonize the demo composite with the embedded model; needs no network.
 	HF_HUB_OFFLINE=1 $(BIN)/diffharmon experiment=demo
+
+app: $(STAMP) ## Open the page to harmonize photos in a browser: make app ARGUMENTS="backbone=sd2_base".
+	$(BIN)/diffharmon-app $(ARGUMENTS)
 
 test: $(STAMP) ## Run the default tests.
 	$(BIN)/python -m pytest -n 2

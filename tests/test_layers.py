@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "__init__": {"api"},
     "api": {"config", "describer", "errors", "images", "method", "types"},
+    "app": {"api", "command", "condition", "errors", "files", "images", "results", "run", "types"},
     "attention": {"types"},
     "backbone": {"attention", "errors", "results", "types"},
     "clip_model": {"files", "images"},

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from diffharmon.protocols import Backbone, Sampler
 from diffharmon.sampler.ddim import DDIM
@@ -114,6 +122,33 @@ def write_stable_diffusion(folder: Path, prediction_type: str = "epsilon", seed:
     return folder
 
 
+def write_sdxl(folder: Path, seed: int = 0) -> Path:
+    """Write an SDXL folder: text encoders of width 16 and 24, two transformer layers in some blocks."""
+    torch.manual_seed(seed)
+    tokenizer = write_tokenizer(folder / "written_tokenizer")
+    wide = clip_config(tokenizer, 24)
+    StableDiffusionXLPipeline(
+        vae=autoencoder(force_upcast=True),
+        text_encoder=CLIPTextModel(clip_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(wide),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet(
+            40,
+            transformer_layers_per_block=(1, 2),
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=24 + 6 * 4,
+            use_linear_projection=True,
+        ),
+        scheduler=EulerDiscreteScheduler(
+            **{name: value for name, value in NOISE_LEVELS.items() if name != "set_alpha_to_one"}
+        ),
+        add_watermarker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class Family:
     """A row of the conformance suite: a family of backbones, its toy, and the sampler that fits it."""
@@ -132,4 +167,5 @@ class Family:
 
 FAMILIES = (
     Family("stable_diffusion", write_stable_diffusion, "diffharmon.backbone.stable_diffusion.StableDiffusion", DDIM(7)),
+    Family("sdxl", write_sdxl, "diffharmon.backbone.stable_diffusion_xl.StableDiffusionXL", DDIM(7)),
 )

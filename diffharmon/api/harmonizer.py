@@ -60,13 +60,14 @@ class Harmonizer:
 
     @property
     def takes(self) -> frozenset[str]:
-        """Which of ``words``, ``strength``, ``seed`` and ``variants`` a call may give; methods differ."""
-        found = {"seed", "variants"} & set(self._parts)
+        """Which of ``words``, ``object`` (without words), ``strength``, ``seed`` and ``variants`` a call may give."""
+        method = self.config.method
+        found = {name for name in ("seed", "variants", "strength") if name in method}
         if "describer" in self._parts:
             found.add("words")
-        recomposer = self.config.method.get("recomposer")
-        if "strength" in self.config.method or (isinstance(recomposer, DictConfig) and "strength" in recomposer):
-            found.add("strength")
+        for part, setting in (("describer", "object"), ("recomposer", "strength")):
+            if isinstance(method.get(part), DictConfig) and setting in method[part]:
+                found.add(setting)
         return frozenset(found)
 
     def describe(
@@ -100,7 +101,7 @@ class Harmonizer:
         composite: Any = None,
         mask: Any = None,
         *,
-        object: str = "object",
+        object: str | None = None,
         foreground: Any = None,
         background: Any = None,
         strength: float | None = None,
@@ -116,7 +117,7 @@ class Harmonizer:
         Args:
             composite: The composite as a file, PIL image, numpy array or torch tensor.
             mask: Its foreground mask, of any of the same kinds.
-            object: Name of the foreground object, used with words.
+            object: Name of the foreground object, such as "cat"; None as configured.
             foreground: Words for the light the foreground was taken in; without a composite, a cut-out with alpha.
             background: Words for the light of the scene; without a composite, the photo to put the cut-out on.
             strength: 1 applies the change fully, 0 not at all; None as configured.
@@ -129,7 +130,7 @@ class Harmonizer:
 
         Raises:
             InputError: A picture cannot be read or does not fit, or only one side has words.
-            ConfigError: The method takes no words, variants, seed or strength, or one is out of range.
+            ConfigError: The method takes no words, object, variants, seed or strength, or one is out of range.
         """
         if composite is None:
             source, made = compose_cut_out(foreground, background, position, max_megapixels)
@@ -153,7 +154,7 @@ class Harmonizer:
 
     def _method(
         self,
-        object: str,
+        object: str | None,
         foreground: Words | None,
         background: Words | None,
         strength: float | None,
@@ -167,7 +168,9 @@ class Harmonizer:
             raise InputError(f"words for one side only: {missing} is missing, expected words for both or for none")
         if foreground is not None and background is not None:
             self._require("describer", "words")
-            parts["describer"] = Fixed(object, foreground, background)
+            parts["describer"] = Fixed(object or "object", foreground, background)
+        elif object is not None:
+            parts["describer"] = self._changed("describer", "object", object)
         if strength is not None:
             parts |= self._with_strength(strength)
         if seed is not None:
@@ -179,15 +182,21 @@ class Harmonizer:
         return self._build(**parts)
 
     def _with_strength(self, strength: float) -> dict[str, Any]:
-        node = self.config.method
-        if "strength" in node:
+        if "strength" in self.config.method:
             return {"strength": checked("strength", strength, self._build)}
-        recomposer = node.get("recomposer")
-        if not isinstance(recomposer, DictConfig) or "strength" not in recomposer:
-            raise ConfigError("strength: neither the method nor its recomposer has one; leave it out")
-        strength = checked("strength", strength, load_target(str(recomposer["_target_"]), "recomposer"))
-        changed = {**OmegaConf.to_container(recomposer, resolve=True), "strength": strength}  # type: ignore[dict-item]
-        return {"recomposer": build(OmegaConf.create(changed))}
+        return {"recomposer": self._changed("recomposer", "strength", strength)}
+
+    def _changed(self, part: str, setting: str, value: Any) -> Any:
+        """Build one part of the method anew with another value.
+
+        Raises:
+            ConfigError: The part has no such setting, or the value is out of range.
+        """
+        node = self.config.method.get(part)
+        if not isinstance(node, DictConfig) or setting not in node:
+            raise ConfigError(f"{setting}: neither the method nor its {part} has one; leave it out")
+        value = checked(setting, value, load_target(str(node["_target_"]), part))
+        return build(OmegaConf.create({**OmegaConf.to_container(node, resolve=True), setting: value}))  # type: ignore[dict-item]
 
     def _require(self, part: str, what: str) -> None:
         if part not in self._parts:

@@ -1,7 +1,7 @@
 """Checks on checkpoints that others made: what fits is adapted, the rest is refused before any weights are read."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffharmon.errors import ModelError
@@ -39,6 +39,8 @@ EXPECTED = {
     "timestep_type": ("discrete", "a model with continuous noise levels"),
     "predict_epsilon": (True, "a model that predicts the image"),
 }
+# Width of the text that SDXL's refiner attends to: its second text encoder alone.
+REFINER_WIDTH = 1280
 # What UNets of another number of input channels are, with the usual 4 latent channels.
 INPUT_CHANNELS = {
     5: "a depth-conditioned model",
@@ -61,7 +63,7 @@ def ddim_settings(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     name = str(config.get("_class_name", "a scheduler"))
     for family, meaning in OTHER_FAMILIES.items():
         if name.startswith(family):
-            raise ModelError(f"{path}: {name} belongs to {meaning}; expected a Stable Diffusion 1.x or 2.x model")
+            raise ModelError(f"{path}: {name} belongs to {meaning}; expected a Stable Diffusion model")
     check_settings(path, name, config)
     settings = {key: value for key, value in config.items() if key in NOISE_LEVELS}
     schedule = settings.get("beta_schedule", "linear")
@@ -153,17 +155,44 @@ def check_noise_levels(path: str, alphas: Any, prediction: str) -> None:
 
 
 def check_parts(path: str, unet: Mapping[str, Any], vae: Mapping[str, Any], text: Mapping[str, Any]) -> None:
-    """Check that UNet, autoencoder and text encoder fit each other, from their configurations alone.
+    """Check that UNet, autoencoder and text encoder of one model fit each other, from their configurations alone.
 
     Raises:
         ModelError: Naming the two that do not fit, and the kind of model where it is a known one.
     """
+    if unet.get("addition_embed_type") in ("text_time", "text_image", "image"):
+        kind = "an SDXL refiner" if unet.get("cross_attention_dim") == REFINER_WIDTH else "an SDXL model"
+        raise ModelError(
+            f"{path} is {kind}; expected a Stable Diffusion 1.x or 2.x text-to-image model (backbone=sdxl is for SDXL)"
+        )
+    check_channels(path, unet, vae)
+    check_width(path, unet, text.get("hidden_size"))
+
+
+def check_sdxl_parts(
+    path: str, unet: Mapping[str, Any], vae: Mapping[str, Any], texts: Sequence[Mapping[str, Any]]
+) -> None:
+    """Check that UNet, autoencoder and both text encoders of SDXL fit each other, from their configurations alone.
+
+    Raises:
+        ModelError: As ``check_parts``.
+    """
+    width = unet.get("cross_attention_dim")
+    if unet.get("addition_embed_type") != "text_time" or width == REFINER_WIDTH:
+        kind = "an SDXL refiner" if width == REFINER_WIDTH else "no SDXL model: its UNet takes no pooled text and sizes"
+        raise ModelError(f"{path} is {kind}; expected an SDXL base model (sd15, sd2_base and sd21 are other backbones)")
+    check_channels(path, unet, vae)
+    check_width(path, unet, sum(text["hidden_size"] for text in texts))
+
+
+def check_channels(path: str, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+    """Refuse a UNet that takes or gives other channels than the autoencoder's latents.
+
+    Raises:
+        ModelError: Naming the kind of model where it is a known one.
+    """
     latent = int(vae.get("latent_channels", 4))
     channels, outputs = int(unet.get("in_channels", 4)), int(unet.get("out_channels", 4))
-    if unet.get("addition_embed_type") in ("text_time", "text_image", "image"):
-        refiner = unet.get("cross_attention_dim") == 1280
-        kind = "an SDXL refiner" if refiner else "an SDXL model"
-        raise ModelError(f"{path} is {kind}; expected a Stable Diffusion 1.x or 2.x text-to-image model")
     if channels != latent:
         kind = INPUT_CHANNELS.get(channels, "not a plain text-to-image model")
         raise ModelError(
@@ -172,7 +201,15 @@ def check_parts(path: str, unet: Mapping[str, Any], vae: Mapping[str, Any], text
         )
     if outputs != latent:
         raise ModelError(f"{path}: the UNet returns {outputs} channels, expected the autoencoder's {latent}")
-    width, given = unet.get("cross_attention_dim"), text.get("hidden_size")
+
+
+def check_width(path: str, unet: Mapping[str, Any], given: int | None) -> None:
+    """Refuse a UNet that attends to text of another width than the text encoders give.
+
+    Raises:
+        ModelError: Naming both widths.
+    """
+    width = unet.get("cross_attention_dim")
     widths = set(width) if isinstance(width, (list, tuple)) else {width}
     if given is not None and width is not None and widths != {given}:
         raise ModelError(

@@ -1,6 +1,7 @@
 """Loading the parts of a Stable Diffusion folder or hub repository, with one clear message when that fails."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
 
-HELP = """To get it: set `backbone.path` to a folder in diffusers' Stable Diffusion layout (unet/, vae/, text_encoder/,
-tokenizer/, scheduler/ with safetensors), or download it once while online (HF_HUB_OFFLINE unset): `hf download {path}`.
-Works offline without any download: `backbone=tiny`, the model shipped with diffharmon."""
+HELP = """To get it: set `backbone.path` to a folder in diffusers' layout (unet/ or transformer/, vae/, text_encoder/,
+tokenizer/, scheduler/, with safetensors), or download it once while online (HF_HUB_OFFLINE unset):
+`hf download {path}`. Works offline without any download: `backbone=tiny`, the model shipped with diffharmon."""
 
 
 SETTINGS = ((AutoencoderKL, "vae"), (UNet2DConditionModel, "unet"))
@@ -25,17 +26,18 @@ def resolution_of(path: str, revision: str | None) -> tuple[int, int]:
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
     """
-    hub: dict[str, Any] = {} if Path(path).is_dir() else {"revision": revision}
-    try:
+    hub = hub_settings(path, revision)
+    with explained(path, revision):
         vae, unet = (kind.load_config(path, subfolder=part, **hub) for kind, part in SETTINGS)
         text = CLIPTextConfig.from_pretrained(path, subfolder="text_encoder", **hub).to_dict()
         check_parts(path, unet, vae, text)
-        cell = 2 ** (len(vae["block_out_channels"]) - 1)
-        return cell, cell * 2 ** (len(unet["block_out_channels"]) - 1)
-    except ModelError:
-        raise
-    except Exception as error:  # damaged configurations raise anything
-        raise ModelError(missing_message(path, revision, error)) from error
+        return unet_resolution(unet, vae)
+
+
+def unet_resolution(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> tuple[int, int]:
+    """Return pixels per latent cell and the multiple of a canvas's sides; all levels of UNet and autoencoder halve."""
+    cell = 2 ** (len(vae["block_out_channels"]) - 1)
+    return cell, cell * 2 ** (len(unet["block_out_channels"]) - 1)
 
 
 def load_parts(
@@ -46,18 +48,54 @@ def load_parts(
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
     """
-    hub: dict[str, Any] = {} if Path(path).is_dir() else {"revision": revision}
+    hub = hub_settings(path, revision)
     settings = noise_schedule_of(path, revision, hub)
-    weights = {**hub, "use_safetensors": True}
-    diffusion_weights = {**weights, "variant": variant}
-    try:
-        unet = UNet2DConditionModel.from_pretrained(path, subfolder="unet", torch_dtype=dtype, **diffusion_weights)
-        vae = AutoencoderKL.from_pretrained(path, subfolder="vae", torch_dtype=torch.float32, **diffusion_weights)
-        text = CLIPTextModel.from_pretrained(path, subfolder="text_encoder", dtype=torch.float32, **diffusion_weights)
-        tokenizer = CLIPTokenizer.from_pretrained(path, subfolder="tokenizer", **hub)
-    except Exception as error:  # what loading raises for missing, damaged or unfitting files is not one kind
-        raise ModelError(missing_message(path, revision, error)) from error
+    with explained(path, revision):
+        unet, vae = load_unet(path, hub, variant, dtype), load_autoencoder(path, hub, variant)
+        tokenizer, text = load_clip(path, hub, variant, CLIPTextModel)
     return unet, vae, text, tokenizer, settings
+
+
+def hub_settings(path: str, revision: str | None) -> dict[str, Any]:
+    """Return what the hub is told of a model; nothing for a folder."""
+    return {} if Path(path).is_dir() else {"revision": revision}
+
+
+@contextmanager
+def explained(path: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever loading a missing, damaged or unfitting model raises into one message.
+
+    Raises:
+        ModelError: What was tried, and how to get the model.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:  # damaged configurations and files raise anything
+        raise ModelError(missing_message(path, revision, error)) from error
+
+
+def load_unet(path: str, hub: Mapping[str, Any], variant: str | None, dtype: torch.dtype) -> Any:
+    """Load the UNet."""
+    return UNet2DConditionModel.from_pretrained(
+        path, subfolder="unet", torch_dtype=dtype, variant=variant, use_safetensors=True, **hub
+    )
+
+
+def load_autoencoder(path: str, hub: Mapping[str, Any], variant: str | None) -> Any:
+    """Load the autoencoder in float32: colours lose visibly in half precision, and SDXL's overflows there."""
+    return AutoencoderKL.from_pretrained(
+        path, subfolder="vae", torch_dtype=torch.float32, variant=variant, use_safetensors=True, **hub
+    )
+
+
+def load_clip(path: str, hub: Mapping[str, Any], variant: str | None, kind: Any, number: str = "") -> tuple[Any, Any]:
+    """Load tokenizer and CLIP text encoder, in float32; ``number`` is the suffix of their folders' names."""
+    text = kind.from_pretrained(
+        path, subfolder=f"text_encoder{number}", dtype=torch.float32, variant=variant, use_safetensors=True, **hub
+    )
+    return CLIPTokenizer.from_pretrained(path, subfolder=f"tokenizer{number}", **hub), text
 
 
 def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,10 +104,8 @@ def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -
     Raises:
         ModelError: They are missing, or not those of a Stable Diffusion model.
     """
-    try:
+    with explained(path, revision):
         found = dict(DDIMScheduler.load_config(path, subfolder="scheduler", **hub))
-    except Exception as error:
-        raise ModelError(missing_message(path, revision, error)) from error
     settings = ddim_settings(path, found)
     settings.setdefault("num_train_timesteps", 1000)
     settings.setdefault("prediction_type", "epsilon")

@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from diffusers import StableDiffusionPipeline
 from huggingface_hub.constants import HF_HOME, HF_HUB_OFFLINE
@@ -16,7 +17,7 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 EXPECTED = "a folder in diffusers' Stable Diffusion layout, a .safetensors file, or a hub id such as owner/model"
 
 
-def diffusers_folder(path: str, config: str | None = None) -> str:
+def diffusers_folder(path: str, config: str | None = None, pipeline: Any = StableDiffusionPipeline) -> str:
     """Return a hub id as it is, or the folder of a model in diffusers' layout.
 
     Of a single ``.safetensors`` file it is the folder of a converted copy.
@@ -24,6 +25,7 @@ def diffusers_folder(path: str, config: str | None = None) -> str:
     Args:
         path: Folder, file or hub id.
         config: Folder or hub id with the configuration of the model in a single file.
+        pipeline: The pipeline's class, which converts a single file.
 
     Raises:
         ModelError: There is no such folder or file, or the file cannot be converted.
@@ -36,7 +38,7 @@ def diffusers_folder(path: str, config: str | None = None) -> str:
             raise ModelError(f"{path} is a pickle, which can run code; expected {EXPECTED}")
         if file.suffix.lower() != ".safetensors":
             raise ModelError(f"backbone.path={path} is a file of another kind; expected {EXPECTED}")
-        return str(converted(file, config))
+        return str(converted(file, config, pipeline))
     if HUB_ID.fullmatch(path):
         return path
     raise ModelError(
@@ -44,7 +46,7 @@ def diffusers_folder(path: str, config: str | None = None) -> str:
     )
 
 
-def converted(file: Path, config: str | None) -> Path:
+def converted(file: Path, config: str | None, pipeline: Any) -> Path:
     """Convert a single file to a folder in diffusers' layout.
 
     The folder lies in the cache of downloads (``HF_HOME``) under the digest of what it was made from, and is made once.
@@ -60,20 +62,22 @@ def converted(file: Path, config: str | None) -> Path:
     if (folder / "model_index.json").is_file():
         return folder
     try:
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(file),
-            config=str(given) if given is not None and given.is_dir() else config,
-            local_files_only=HF_HUB_OFFLINE,
-            safety_checker=None,
-        )
+        model = read_single_file(file, str(given) if given is not None and given.is_dir() else config, pipeline)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-            pipeline.save_pretrained(Path(partial) / "model")
+            model.save_pretrained(Path(partial) / "model")
             os.replace(Path(partial) / "model", folder)
     except Exception as error:  # whatever a converter makes of a file that is no model
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
-            f"cannot convert the single file {file} to diffusers' layout: {reason}; expected a Stable Diffusion 1.x or "
-            "2.x model, with backbone.config=FOLDER to read its configuration from where the hub cannot be reached"
+            f"cannot convert the single file {file} to diffusers' layout: {reason}; expected a model for "
+            f"{pipeline.__name__}, with backbone.config=FOLDER to read its configuration from where the hub cannot be "
+            "reached"
         ) from error
     return folder
+
+
+def read_single_file(file: Path, config: str | None, pipeline: Any) -> Any:
+    """Read a single file as a pipeline of that class."""
+    settings = {"safety_checker": None} if pipeline is StableDiffusionPipeline else {}
+    return pipeline.from_single_file(str(file), config=config, local_files_only=HF_HUB_OFFLINE, **settings)

@@ -1,27 +1,20 @@
 """Any Stable Diffusion model of diffusers (1.x, 2.x, or one of the same classes) as a backbone."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from annotated_types import Ge, Le
 from jaxtyping import Float, Num
-from torch import Tensor, nn
+from torch import Tensor
 
-from diffharmon.attention.control import attention_control
-from diffharmon.attention.processor import MapStore
-from diffharmon.backbone.canvas import fitted
+from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import load_parts, resolution_of
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
-from diffharmon.errors import ConfigError
-from diffharmon.types import AttentionRule, Capabilities, Description, Text, TokenEdit, WordSpans
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
 
 
-class StableDiffusion(nn.Module):
+class StableDiffusion(LatentModel):
     """A frozen Stable Diffusion model.
 
     The network runs in ``dtype``; autoencoder, text encoder and all latents stay float32, because colours and optimized
@@ -60,39 +53,13 @@ class StableDiffusion(nn.Module):
         super().__init__()
         path = diffusers_folder(path, config)
         self.cell, self.resolution_multiple = resolution_of(path, revision)
-        if size < self.resolution_multiple or size % self.resolution_multiple:
-            raise ConfigError(f"size: expected a multiple of {self.resolution_multiple} for {path}, got {size}")
         self.size = size
         self.fit = canvas == "fit"
+        self.check_size(path)
         self.network, self.vae, self.text_encoder, self.tokenizer, self.noise_schedule = load_parts(
             path, revision, variant, DTYPES[dtype]
         )
-        self.requires_grad_(False).eval()
-        if gradient_checkpointing:
-            self.network.enable_gradient_checkpointing()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.vae.device
-
-    def canvas_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width in pixels at which the model works on a photo of this size."""
-        if not self.fit:
-            return self.size, self.size
-        return fitted(height, width, self.size, self.resolution_multiple)
-
-    def encode(
-        self, image: Float[Tensor, "b 3 h w"], generator: torch.Generator | None = None
-    ) -> Float[Tensor, "b c y x"]:
-        """Encode images in [0, 1] to scaled latents; with a generator the posterior is sampled, else its mode taken."""
-        posterior = self.vae.encode(image * 2 - 1).latent_dist
-        latent = posterior.mode() if generator is None else posterior.sample(generator)
-        return latent * self.vae.config.scaling_factor
-
-    def decode(self, latent: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 h w"]:
-        """Decode scaled latents to images around [0, 1], not clamped."""
-        return self.vae.decode(latent / self.vae.config.scaling_factor).sample / 2 + 0.5
+        self.freeze(gradient_checkpointing)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of their input embeddings replaced; gradients reach the edits.
@@ -123,9 +90,3 @@ class StableDiffusion(nn.Module):
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
         dtype = self.network.dtype
         return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype)).sample.float()
-
-    def attention(
-        self, rules: Sequence[AttentionRule], sources: Sequence[int] = (), steps: int = 1
-    ) -> AbstractContextManager[MapStore]:
-        """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
-        return attention_control(self.network, rules, steps, sources)

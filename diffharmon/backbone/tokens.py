@@ -74,3 +74,20 @@ def edited_tokens(text_encoder: nn.Module, edits: Sequence[TokenEdit | None]) ->
         yield
     finally:
         handle.remove()
+
+
+def penultimate(
+    text_encoder: Any, ids: Int[Tensor, "b n"], edits: Sequence[TokenEdit | None]
+) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b p"] | None]:
+    """Return the states before a CLIP text encoder's last layer, and its projected pooled vector where it has one.
+
+    SDXL (arXiv 2307.01952, section 2.1) and Stable Diffusion 3 read these states.
+    """
+    with edited_tokens(text_encoder, tuple(edits) or (None,) * len(ids)):
+        output = text_encoder(ids, output_hidden_states=True)
+    return output.hidden_states[-2], getattr(output, "text_embeds", None)
+
+
+def part_of(edit: TokenEdit | None, start: int, width: int) -> TokenEdit | None:
+    """Return the part of an edit's vectors that is one encoder's: ``width`` numbers from ``start`` on."""
+    return None if edit is None else TokenEdit(edit.positions, edit.vectors[:, start : start + width])

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,11 +149,14 @@ def test_the_words_that_would_be_used_are_told_beforehand(harmonizer, files):
     proposed = harmonizer.describe(*files)
     assert proposed == harmonizer(*files).words
     assert proposed.foreground
-    assert harmonizer.takes == {"words", "strength", "seed", "variants"}
+    assert harmonizer.takes == {"words", "object", "strength", "seed", "variants"}
+    assert harmonizer(*files, object="mug").words == replace(proposed, object="mug")
     simple = Harmonizer(method="reinhard")
     assert simple.takes == {"strength"}
     with pytest.raises(ConfigError, match="words"):
         simple.describe(*files)
+    with pytest.raises(ConfigError, match="object: neither"):
+        simple(*files, object="mug")
 
 
 def test_it_works_inside_another_hydra_program_and_leaves_it_as_it_was(files):

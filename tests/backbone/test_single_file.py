@@ -110,7 +110,7 @@ def test_a_single_file_is_converted_once_for_each_content(original, pipeline_fol
     copy = tmp_path / "copy.safetensors"
     shutil.copy(original, copy)
     first = diffusers_folder(str(original), str(pipeline_folder))
-    monkeypatch.setattr(single_file, "StableDiffusionPipeline", None)
+    monkeypatch.setattr(single_file, "read_single_file", None)
     assert diffusers_folder(str(copy), str(pipeline_folder)) == first
 
 

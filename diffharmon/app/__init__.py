@@ -1,0 +1,1 @@
+"""The page ``diffharmon-app``: harmonizing in a browser, on this machine."""

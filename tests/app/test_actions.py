@@ -1,0 +1,126 @@
+"""What the page does, without a browser: results at the photo's depth, each visitor's for that visitor only."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from diffharmon.api.harmonizer import Harmonizer
+from diffharmon.app.actions import Actions, Asked
+from diffharmon.app.command import parser
+from diffharmon.app.limits import Limits
+from diffharmon.app.visits import Visits
+from diffharmon.app.watching import Cancelled, Follow, TooSlow
+from diffharmon.app.wording import UNEXPECTED, plain
+from diffharmon.errors import InputError
+
+
+def ignored(step, steps, stage):
+    """Take progress and do nothing."""
+
+
+@pytest.fixture(scope="module")
+def actions(tmp_path_factory):
+    root = tmp_path_factory.mktemp("visits")
+    return Actions(Harmonizer(method="colour_map"), Visits(root, 2), Limits(results=2), ["method=colour_map"])
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """A 16-bit photo with a dark square, and the mask of the square."""
+    folder = tmp_path_factory.mktemp("photo")
+    pixels = np.random.default_rng(0).integers(20000, 60000, (40, 56, 3)).astype(np.uint16)
+    pixels[10:30, 10:30] //= 3
+    cover = np.zeros((40, 56), np.uint8)
+    cover[10:30, 10:30] = 255
+    tifffile.imwrite(folder / "scan.tif", pixels, photometric="rgb")
+    Image.fromarray(cover).save(folder / "cover.png")
+    return str(folder / "scan.tif"), str(folder / "cover.png"), pixels, cover
+
+
+def test_a_deep_photo_comes_back_deep_with_its_downloads(actions, photo):
+    composite, mask, pixels, cover = photo
+    visit = actions.visits.of("one")
+    finished = actions.harmonize(visit, Asked(composite, mask), ignored)
+    name, best = visit.folder.name, finished.record["best"]
+    path, saved_as = actions.download(name, finished.number, best, "image")
+    found = tifffile.imread(path) if path.suffix == ".tif" else np.asarray(images_of(path))
+    assert saved_as == f"scan_harmonized{path.suffix}"
+    assert found.dtype == np.uint16
+    assert np.array_equal(found[cover == 0], pixels[cover == 0])
+    assert (found[cover > 0] != pixels[cover > 0]).any()
+    assert actions.download(name, finished.number, best, "lut")[0].read_text().startswith("TITLE")
+    assert "method=colour_map" in actions.download(name, finished.number, best, "config")[0].read_text()
+    words = shlex.split(finished.record["command"])
+    assert words[:2] == ["diffharmon", "method=colour_map"]
+    assert "dataset.mask=scan_mask.png" in words
+
+
+def images_of(path):
+    import cv2
+
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1]
+
+
+def test_a_painted_mask_is_the_mask(actions, photo):
+    layer = np.zeros((40, 56, 4), np.uint8)
+    layer[10:30, 10:30, 3] = 140
+    job = actions.job(Asked(photo[0], painting={"layers": [layer]}), actions.visits.of("painter").begin())
+    assert np.array_equal(np.asarray(Image.open(job.mask)), photo[3])
+    with pytest.raises(InputError, match="paint over"):
+        actions.job(Asked(photo[0], painting={"layers": []}), actions.visits.of("painter").begin())
+
+
+def test_visitors_do_not_see_each_others_results(actions, photo):
+    one, two = actions.visits.of("first"), actions.visits.of("second")
+    finished = actions.harmonize(one, Asked(*photo[:2]), ignored)
+    assert len(actions.history(one)) == 1
+    assert actions.history(two) == []
+    assert one.folder.name != two.folder.name
+    for name in (two.folder.name, "..", "0" * 32):
+        with pytest.raises(InputError):
+            actions.download(name, finished.number, 0, "image")
+
+
+def test_only_the_newest_results_are_kept(actions, photo):
+    visit = actions.visits.of("many")
+    made = [actions.harmonize(visit, Asked(*photo[:2]), ignored).number for _ in range(3)]
+    assert [int(path.name) for path in visit.results()] == [made[2], made[1]]
+    visit.clear()
+    assert visit.results() == []
+
+
+def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
+    visit = actions.visits.of("stopper")
+    with pytest.raises(Cancelled):
+        Follow(ignored, lambda: True, 60.0).check()
+    with pytest.raises(TooSlow, match="longer than"):
+        Follow(ignored, lambda: False, -1.0).check()
+    assert not visit.stopped
+    visit.stop()
+    assert visit.stopped
+    visit.begin()
+    assert not visit.stopped
+
+
+def test_errors_are_words_without_the_pages_folders():
+    folder = Path("/srv/page/visits")
+    assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "Cat.png is damaged"
+    assert plain(KeyError("x"), []) == UNEXPECTED
+
+
+def test_words_for_one_side_are_refused_and_an_unchanged_proposal_is_left_to_the_describer():
+    with pytest.raises(InputError, match="of the scene"):
+        Asked("a.png", foreground=["dim"]).words()
+    assert Asked("a.png", foreground=["dim"], background=["bright"], proposal=(["dim"], ["bright"])).words() == {}
+    assert Asked("a.png", foreground=["dim"], background=["warm"]).words()["background"] == ["warm"]
+
+
+def test_the_command_takes_overrides_and_limits():
+    options = parser().parse_args(["backbone=tiny", "--megapixels", "12", "trainer=cpu"][:3])
+    assert (options.overrides, options.megapixels, options.host) == (["backbone=tiny"], 12.0, "127.0.0.1")
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--seconds", "0"])
