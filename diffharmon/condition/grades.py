@@ -177,7 +177,9 @@ class Grade:
         return apply(image, self.settings)
 
 
-def sample(words: Sequence[str], generator: torch.Generator, strength: float = 1.0) -> Grade:
+def sample(
+    words: Sequence[str], generator: torch.Generator, strength: float = 1.0, weights: Sequence[float] = ()
+) -> Grade:
     """Draw one grade for a set of condition words.
 
     Settings of several words add up, damped by n^-0.3 so that long descriptions stay photographs. Each word's
@@ -187,20 +189,25 @@ def sample(words: Sequence[str], generator: torch.Generator, strength: float = 1
         words: words of the vocabulary; none means a neutral grade with the common small spread.
         generator: source of randomness.
         strength: factor on every setting, 1 for the word as it is, 0 for no change.
+        weights: how much each word counts, see `mix`; none means fully.
 
     Raises:
-        ValueError: for a word outside the vocabulary or a negative strength.
+        ValueError: for a word outside the vocabulary, a negative strength, or weights that are not one a word.
     """
     unknown = [word for word in words if word not in WORD_SETTINGS]
     if unknown:
         raise ValueError(f"no grade for {unknown}; known words: {', '.join(sorted(WORD_SETTINGS))}")
     if strength < 0:
         raise ValueError(f"strength must not be negative, got {strength}")
+    if weights and len(weights) != len(words):
+        raise ValueError(f"expected one weight for each of {len(words)} words, got {len(weights)}")
     means = torch.tensor([WORD_SETTINGS[word] for word in words]).reshape(-1, len(SETTINGS))
     drawn = means * (1 + _RELATIVE_SPREAD * torch.randn(means.shape, generator=generator))
     drawn[:, AIR] = means[:, AIR]
     spread = torch.tensor([_ABSOLUTE_SPREAD.get(name, 0.0) for name in SETTINGS])
-    total = mix(drawn, torch.ones(len(words))) + spread * torch.randn(len(SETTINGS), generator=generator)
+    total = mix(drawn, torch.tensor(weights) if weights else torch.ones(len(words))) + spread * torch.randn(
+        len(SETTINGS), generator=generator
+    )
     total[: AIR.start] *= strength
     total[AIR.stop :] *= strength
     return Grade(total.clamp(torch.tensor(_LOWER), torch.tensor(_UPPER)))
@@ -211,7 +218,7 @@ def mix(settings: Float[Tensor, "*b k 16"], chosen: Float[Tensor, "*b k"]) -> Fl
 
     Args:
         settings: one row a word.
-        chosen: 1 for the words that count, 0 for the others.
+        chosen: the weight of each word: 1 for those that count fully, 0 for those that do not count.
     """
     total = (settings * chosen[..., None]).sum(-2) * chosen.sum(-1, keepdim=True).clamp_min(1) ** -0.3
     haze = settings[..., HAZE].clamp(0, 1) * chosen

@@ -5,7 +5,8 @@ scene in both pictures, so the geometry is estimated there: an affine map by max
 coefficient (Evangelidis and Psarakis, TPAMI 2008) from coarse to fine, and a homography where it fits clearly better.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -26,6 +27,8 @@ _MAX_DISTORTION = 0.2  # of scale, shear and shift, as a fraction of the picture
 _MIN_AGREEMENT = 0.35  # correlation of the aligned backgrounds' fine structure; unrelated photos stay below 0.2
 _CLEARLY_BETTER = 0.002  # gain of correlation that justifies a homography
 _DETAIL_SIGMA = 3.0  # structure finer than this counts in the agreement, pixels
+_CONTRAST_SIGMA = 16.0  # surroundings in which the contrast of fine structure is measured, pixels
+_NOISE = 0.01  # contrast below this is recompression
 
 
 @dataclass(frozen=True)
@@ -76,20 +79,20 @@ def register(
     if (mask <= 0).mean() < _MIN_BACKGROUND:
         raise ModelError("the edit cannot be registered: the mask leaves almost no background to compare")
     finest = _pair(photo, edit, mask, LEVELS[-1])
-    best, agreement = np.eye(3), -1.0
-    for start in (_coarse(_pair(photo, edit, mask, LEVELS[0])), _by_features(finest)):
-        matrix = start
+    texture = _texture(finest)
+    matrix, value = np.eye(3), -1.0
+    for start in _starts(photo, edit, mask, finest):
+        refined = start
         for side in LEVELS[1:]:
-            matrix = _refine(_pair(photo, edit, mask, side), matrix, cv2.MOTION_AFFINE)
-        by_texture = _refine(_texture(finest), matrix, cv2.MOTION_AFFINE)
-        bent = _refine(finest, matrix, cv2.MOTION_HOMOGRAPHY)
-        for candidate in (start, matrix, by_texture, bent):
-            value = _agreement(finest, candidate)
-            if value > agreement + _CLEARLY_BETTER:
-                best, agreement = candidate, value
-        if agreement > _CERTAIN:
+            refined = _refine(_pair(photo, edit, mask, side), refined, cv2.MOTION_AFFINE)
+        by_texture = (_refine(texture, found, cv2.MOTION_AFFINE) for found in (refined, start))
+        for candidate in (start, refined, *by_texture, _refine(finest, refined, cv2.MOTION_HOMOGRAPHY)):
+            found = _agreement(texture, candidate)
+            if found > value + _CLEARLY_BETTER:
+                matrix, value = candidate, found
+        if value > _CERTAIN:
             break
-    matrix = best
+    agreement = _agreement(finest, matrix)
     if agreement < _MIN_AGREEMENT or _distortion(matrix) > _MAX_DISTORTION:
         raise ModelError(
             f"the edit does not show the composite's background (agreement {agreement:.2f}, expected at least "
@@ -119,6 +122,16 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture.astype(np.float32), size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
+def _starts(photo: np.ndarray, edit: np.ndarray, mask: np.ndarray, finest: _Pair) -> Iterator[np.ndarray]:
+    """Yield maps to begin with, each found only when it is asked for: by shifts, then by features.
+
+    A background out of focus has no features; those of the foreground, which light changes little, then count too.
+    """
+    yield _coarse(_pair(photo, edit, mask, LEVELS[0]))
+    yield _by_features(finest)
+    yield _by_features(replace(finest, background=np.ones_like(finest.background)))
+
+
 def _coarse(pair: _Pair) -> np.ndarray:
     """Try several shifts at the smallest size and return the affine map under which the pictures agree best."""
     starts = [np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]) for y in _SHIFTS for x in _SHIFTS]
@@ -126,9 +139,15 @@ def _coarse(pair: _Pair) -> np.ndarray:
 
 
 def _texture(pair: _Pair) -> _Pair:
-    """Keep the fine structure alone, which an edit of the light leaves in place in the foreground too."""
-    photo, edit = (picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA) for picture in (pair.photo, pair.edit))
+    """Keep the fine structure alone in units of its local contrast: light leaves it in place in the foreground too."""
+    photo, edit = (_fine(picture) for picture in (pair.photo, pair.edit))
     return _Pair(photo, edit, np.ones_like(pair.background))
+
+
+def _fine(picture: np.ndarray) -> np.ndarray:
+    fine = picture - cv2.GaussianBlur(picture, (0, 0), _DETAIL_SIGMA)
+    contrast = cv2.GaussianBlur(fine**2, (0, 0), _CONTRAST_SIGMA)
+    return fine / np.sqrt(contrast + _NOISE**2)
 
 
 def _by_features(pair: _Pair) -> np.ndarray:

@@ -225,6 +225,22 @@ def sample_words(generator: torch.Generator, exclude: tuple[str, ...] = ()) -> t
     return tuple(words)
 
 
+def sample_weights(count: int, graded: float, generator: torch.Generator) -> tuple[float, ...]:
+    """Draw how much each word of a caption counts.
+
+    Args:
+        count: how many words.
+        graded: probability that the words have weights, each uniform on [0.1, 1]; otherwise all count fully.
+        generator: source of randomness.
+
+    Returns:
+        A weight for each word, or nothing where all count fully.
+    """
+    if graded <= 0 or torch.rand((), generator=generator).item() >= graded:
+        return ()
+    return tuple((0.1 + 0.9 * torch.rand(count, generator=generator)).tolist())
+
+
 def caption(noun: str, words: tuple[str, ...]) -> str:
     """Write the prompt for an object under conditions: the noun first, so that its token position is known."""
     return " ".join((noun, *words))

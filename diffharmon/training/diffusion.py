@@ -11,13 +11,14 @@ from diffusers.models.attention_processor import AttnProcessor
 from jaxtyping import Float, Int
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffharmon.training.captions import NEUTRAL, caption
 from diffharmon.training.datamodule import PhotoData
 from diffharmon.training.inversion import direct_inversion_edit, transferred
+from diffharmon.training.latents import token_weights
 from diffharmon.training.schedule import adamw_with_cosine
 from diffharmon.training.synthesis import Triple, foreground_psnr
 
@@ -167,20 +168,41 @@ class DiffusionTraining(LightningModule):
             self._frozen["autoencoder"] = loaded.eval().requires_grad_(False).to(self.device)
         return self._frozen["autoencoder"]
 
-    def embed(self, prompts: list[str]) -> Float[Tensor, "b n d"]:
-        """Encode prompts, padded to the tokenizer's length."""
-        tokens = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
-        return self.text(tokens.input_ids.to(self.device)).last_hidden_state
+    def embed(self, prompts: list[str], weights: Sequence[Sequence[float]] = ()) -> Float[Tensor, "b n d"]:
+        """Encode prompts, padded to the tokenizer's length, with the weights of their words if there are any."""
+        tokens = self.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        laid = token_weights(tokens, weights or [()] * len(prompts), self.tokenizer.eos_token_id)
+        return self.encode(tokens.to(self.device), laid.to(self.device))
+
+    def encode(self, input_ids: Int[Tensor, "b n"], weights: Float[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """Encode tokens whose embeddings are moved from the neutral word's by their weights.
+
+        The same as `diffharmon.embedding.word_weights` does to a prompt: position embeddings are added afterwards.
+        """
+        embeddings = self.text.get_input_embeddings()
+        neutral = self.tokenizer.convert_tokens_to_ids(NEUTRAL + "</w>")
+
+        def weigh(module: nn.Embedding, args: object, output: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+            return torch.lerp(
+                module.weight[neutral].to(output).expand_as(output), output, weights[..., None].to(output)
+            )
+
+        handle = embeddings.register_forward_hook(weigh)
+        try:
+            return self.text(input_ids).last_hidden_state
+        finally:
+            handle.remove()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Predict v at random times."""
         latent = batch["latent"].float().contiguous(memory_format=torch.channels_last)
         input_ids = drop_words(batch["input_ids"].long(), self.tokenizer.eos_token_id)
+        weights = batch["weights"].float().where(input_ids == batch["input_ids"], 1.0)
         noise = torch.randn_like(latent)
         time = sample_times(len(latent), self.scheduler.config.num_train_timesteps, latent.device)
         target = self.scheduler.get_velocity(latent, noise, time)
         noisy = self.scheduler.add_noise(latent, noise, time)
-        error = self.unet(noisy, time, self.text(input_ids).last_hidden_state).sample.float() - target
+        error = self.unet(noisy, time, self.encode(input_ids, weights)).sample.float() - target
         fine, coarse = error.pow(2).mean(), functional.avg_pool2d(error, 4).pow(2).mean()
         self.log_dict({"train/loss": fine, "train/coarse": coarse}, prog_bar=True)
         return fine + self.low_frequency * coarse
@@ -202,7 +224,8 @@ class DiffusionTraining(LightningModule):
         composite, mask = (
             torch.stack([getattr(triple, name) for triple in triples]).to(self.device) for name in ("composite", "mask")
         )
-        source = self.embed([caption(triple.noun, triple.words) for triple in triples])
+        prompts = [caption(triple.noun, triple.words) for triple in triples]
+        source = self.embed(prompts, [triple.weights for triple in triples])
         target = self.embed([caption(triple.noun, (NEUTRAL,)) for triple in triples])
         latent = self.autoencoder.encode(composite * 2 - 1).latent_dist.mode()
         levels = self.scheduler.alphas_cumprod.to(self.device)
@@ -227,6 +250,8 @@ class DiffusionTraining(LightningModule):
         self.unet = UNet2DConditionModel.from_pretrained(
             folder, subfolder="unet", use_safetensors=True, torch_dtype=torch.float32
         )
+        self.unet.set_attn_processor(AttnProcessor())
+        self.unet.to(memory_format=torch.channels_last)
         self.text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=torch.float32)
 
     def export(self, folder: Path, data: PhotoData) -> None:

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 def fit(config: DictConfig) -> Path:
     """Train what the recipe describes into `config.output` and return the folder of the exported model.
 
-    A run whose folder holds `last.ckpt` goes on from it. The exported weights are the moving average. With
+    A run whose folder holds `last.ckpt` goes on from it; a new one starts from the exported model that `config.start`
+    names, if any. The exported weights are the moving average. With
     `config.measure` nothing is trained: the validation metrics of that exported model are logged.
 
     Raises:
@@ -56,6 +57,9 @@ def fit(config: DictConfig) -> Path:
     resumed = str(checkpoint) if checkpoint.is_file() else None
     if resumed:
         log.info("resuming from %s", resumed)
+    elif config.start:
+        module.load(Path(config.start))
+        module.train()
     trainer.fit(module, datamodule=datamodule, ckpt_path=resumed, weights_only=True)
     exported = output / "export"
     module.export(exported, datamodule)

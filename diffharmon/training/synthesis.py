@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffharmon.condition import grades
-from diffharmon.training.captions import GENERIC_OBJECTS, NEUTRAL, caption, sample_words
+from diffharmon.training.captions import GENERIC_OBJECTS, NEUTRAL, caption, sample_weights, sample_words
 from diffharmon.training.photos import Photos
 
 Item = TypeVar("Item")
@@ -18,11 +18,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """A training image and the noun and condition words that describe it."""
+    """A training image and the noun and condition words, possibly weighted, that describe it."""
 
     image: Float[Tensor, "3 h w"]
     noun: str
     words: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -32,13 +33,14 @@ class CaptionedImage:
 
 @dataclass(frozen=True)
 class Triple:
-    """A composite made from a real photo by grading its foreground with `words`, at sample size."""
+    """A composite made from a real photo by grading its foreground with weighted `words`, at sample size."""
 
     real: Float[Tensor, "3 h w"]
     composite: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
     noun: str
     words: tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
     def to(self, device: torch.device | str) -> "Triple":
         """Return the triple with its tensors on `device`."""
@@ -101,13 +103,20 @@ class ConditionSampler:
         composites: share of composites.
         untouched: share of the whole photos that are not graded.
         named: probability that a known noun is used rather than "object" or "photo".
+        graded: probability that the words of a caption have weights, see `sample_weights`.
     """
 
     def __init__(
-        self, photos: Photos, size: int = 128, composites: float = 0.5, untouched: float = 0.2, named: float = 0.65
+        self,
+        photos: Photos,
+        size: int = 128,
+        composites: float = 0.5,
+        untouched: float = 0.2,
+        named: float = 0.65,
+        graded: float = 0.0,
     ) -> None:
         self.photos, self.size, self.composites = photos, size, composites
-        self.untouched, self.named = untouched, named
+        self.untouched, self.named, self.graded = untouched, named, graded
         self._masks = photos.usable_masks()
 
     def __call__(self, generator: torch.Generator) -> CaptionedImage:
@@ -131,8 +140,9 @@ class ConditionSampler:
         if chance(generator) < self.untouched:
             return CaptionedImage(image, self._noun(record.noun, generator), (record.condition,))
         words = sample_words(generator)
+        weights = sample_weights(len(words), self.graded, generator)
         noun = self._noun(record.noun, generator)
-        return CaptionedImage(grades.sample(words, generator)(image), noun, words)
+        return CaptionedImage(grades.sample(words, generator, weights=weights)(image), noun, words, weights)
 
     def _composite(self, generator: torch.Generator) -> CaptionedImage:
         index = pick(self._masks, generator)
@@ -141,16 +151,24 @@ class ConditionSampler:
         image, mask = layers[:3], layers[3:]
         kind = chance(generator)
         words = sample_words(generator) if kind < 0.7 else (NEUTRAL,)
-        inside = grades.sample(words, generator)(image) if kind < 0.7 else image
+        weights = sample_weights(len(words), self.graded, generator) if kind < 0.7 else ()
+        inside = grades.sample(words, generator, weights=weights)(image) if kind < 0.7 else image
         outside = image
         if 0.55 < kind < 0.9:
             outside = grades.sample(sample_words(generator), generator)(image)
         noun = self._noun(record.noun, generator)
-        return CaptionedImage(inside * mask + outside * (1 - mask), noun, words)
+        return CaptionedImage(inside * mask + outside * (1 - mask), noun, words, weights)
 
 
-def triples(photos: Photos, count: int, size: int = 128, seed: int = 7) -> list[Triple]:
+def triples(photos: Photos, count: int, size: int = 128, seed: int = 7, graded: float = 0.0) -> list[Triple]:
     """Make validation triples, one per photo, of foregrounds between 10 and 28 dB away from the real photo.
+
+    Args:
+        photos: where the photos come from.
+        count: how many at most.
+        size: side in pixels.
+        seed: seed of the draws.
+        graded: probability that the words of a composite have weights, see `sample_weights`.
 
     Raises:
         ValueError: when no photo has a usable mask.
@@ -171,10 +189,11 @@ def triples(photos: Photos, count: int, size: int = 128, seed: int = 7) -> list[
         real, mask = layers[:3], layers[3:]
         for _ in range(50):
             words = sample_words(generator, exclude=(NEUTRAL,))
-            composite = grades.sample(words, generator)(real) * mask + real * (1 - mask)
+            weights = sample_weights(len(words), graded, generator)
+            composite = grades.sample(words, generator, weights=weights)(real) * mask + real * (1 - mask)
             if 10 < foreground_psnr(composite, real, mask) < 28:
                 break
-        made.append(Triple(real, composite, mask, record.noun or GENERIC_OBJECTS[0], words))
+        made.append(Triple(real, composite, mask, record.noun or GENERIC_OBJECTS[0], words, weights))
     return made
 
 

@@ -60,6 +60,7 @@ def harmonize(composite, picture, folder, **options):
     "change",
     [
         {"zoom": 1.015, "shift": (0.01, -0.008)},
+        {"zoom": 1.04},
         {"degrees": -2.0, "zoom": 0.96, "shift": (0.05, -0.05), "size": (1024, 1024)},
         {"degrees": 2.0, "zoom": 1.04, "shift": (-0.05, 0.05), "size": (900, 500)},
     ],

@@ -109,10 +109,12 @@ def test_a_resumed_run_equals_an_unbroken_one(
     name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path
 ) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    fit(recipe(name, photo_root, unbroken, toy_autoencoder))
-    fit(recipe(name, photo_root, broken, toy_autoencoder, "epochs=1", "trainer.max_epochs=1"))
+    # Latents are encoded in bfloat16, whose last bit may differ from one encoding to the next.
+    shared = [f"datamodule.cache={tmp_path / 'latents'}"] if name == "backbone" else []
+    fit(recipe(name, photo_root, unbroken, toy_autoencoder, *shared))
+    fit(recipe(name, photo_root, broken, toy_autoencoder, *shared, "epochs=1", "trainer.max_epochs=1"))
     halfway = final_weights(broken)
-    fit(recipe(name, photo_root, broken, toy_autoencoder))
+    fit(recipe(name, photo_root, broken, toy_autoencoder, *shared))
     expected, resumed = final_weights(unbroken), final_weights(broken)
     assert expected.keys() == resumed.keys()
     assert any(not torch.equal(halfway[key], expected[key]) for key in expected)
@@ -126,3 +128,21 @@ def test_a_mistyped_key_is_refused_by_name(photo_root: Path, tmp_path: Path, toy
     config.module.smothing = 0.1
     with pytest.raises(DiffharmonError, match=r"module\.smothing"):
         fit(config)
+
+
+def test_a_new_run_may_start_from_an_exported_model(photo_root: Path, tmp_path: Path, toy_autoencoder: Path) -> None:
+    exported = fit(recipe("autoencoder", photo_root, tmp_path / "first", toy_autoencoder))
+    further = recipe(
+        "autoencoder",
+        photo_root,
+        tmp_path / "second",
+        toy_autoencoder,
+        f"start={exported}",
+        "module.learning_rate=1e-9",
+    )
+    begun = AutoencoderKL.from_pretrained(exported, use_safetensors=True).state_dict()
+    ended = AutoencoderKL.from_pretrained(fit(further), use_safetensors=True).state_dict()
+    same = [key for key in begun if key.startswith("encoder") and key.endswith("weight")]
+    assert same
+    for key in same:
+        torch.testing.assert_close(ended[key], begun[key], rtol=0, atol=1e-4)

@@ -3,8 +3,10 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
+from diffharmon.condition import grades
 from diffharmon.training.captions import GENERIC_OBJECTS
 from diffharmon.training.harmony_samples import HarmonySampler, compress, moments, spoil, transfer_colours
+from diffharmon.training.latents import token_weights
 from diffharmon.training.photos import Photos
 from diffharmon.training.synthesis import ConditionSampler, foreground_psnr, jittered_crop, random_crop, triples
 
@@ -108,3 +110,24 @@ def test_spoilt_masks_stay_masks() -> None:
 def test_compression_changes_little_at_high_quality() -> None:
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4), 32, mode="bilinear")[0]
     assert (compress(image, 95) - image).abs().mean() < 0.02
+
+
+def test_graded_words_lie_between_neutral_and_full(photos: Photos) -> None:
+    image = torch.rand(3, 8, 8, generator=seeded(4)) * 0.6 + 0.2
+    apart = []
+    for weight in (0.1, 0.5, 1.0):
+        draws = [grades.sample(("dark",), seeded(seed), weights=(weight,))(image) for seed in range(20)]
+        apart.append((torch.stack(draws).mean() - image.mean()).abs().item())
+    assert apart == sorted(apart)
+    sampler = ConditionSampler(photos, 32, graded=1.0, untouched=0.0)
+    for seed in range(8):
+        drawn = sampler(seeded(seed))
+        assert drawn.words == ("daylight",) or len(drawn.weights) == len(drawn.words)
+        assert all(0.1 <= weight <= 1 for weight in drawn.weights)
+    assert all(len(one.weights) == len(one.words) for one in triples(photos, 4, 32, graded=1.0))
+
+
+def test_the_weights_of_a_caption_lie_on_the_tokens_of_its_words() -> None:
+    tokens = torch.tensor([[1, 5, 6, 7, 2, 2], [1, 5, 6, 2, 2, 2]])  # begin, noun, words, end and padding
+    laid = token_weights(tokens, [(0.25, 0.5), ()], 2)
+    assert laid.tolist() == [[1, 1, 0.25, 0.5, 1, 1], [1] * 6]
