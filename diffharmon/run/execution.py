@@ -166,21 +166,17 @@ def harmonize_pending(
     from diffharmon.run.result_writer import ResultWriter
 
     metrics = MetricSet({name: build(node) for name, node in config.metrics.items()})
-    groups = metrics.groups
-    whole_record = {**record, "columns": [group.to_json() for group in groups]}
+    whole_record = {**record, "columns": [group.to_json() for group in metrics.groups]}
     if first:
         results.write_json(folder / "run.json", whole_record)
     stop_request = StopRequest()
     weights: dict[str, str] = {}
     images = PendingDataset(work.dataset, work.indices, work.words, work.read)
     work.read.clear()
-    lines = partial(describe_row, groups=groups), partial(gain_of, groups=groups)
+    lines = (partial(line, groups=metrics.groups) for line in (describe_row, gain_of))
     progress = RunProgress(len(images), *lines, None if first else False)
     writer = ResultWriter(
-        folder,
-        record,
-        metrics,
-        loggers,
+        *(folder, record, metrics, loggers),
         folders=folder_names(work.names),
         digests=images.digests,
         shared_digests=weights,
