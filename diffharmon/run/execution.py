@@ -169,14 +169,16 @@ def harmonize_pending(
     whole_record = {**record, "columns": [group.to_json() for group in metrics.groups]}
     if first:
         results.write_json(folder / "run.json", whole_record)
-    stop_request = StopRequest()
-    weights: dict[str, str] = {}
+    stop_request, weights = StopRequest(), dict[str, str]()
     images = PendingDataset(work.dataset, work.indices, work.words, work.read)
     work.read.clear()
-    lines = (partial(line, groups=metrics.groups) for line in (describe_row, gain_of))
+    lines = partial(describe_row, groups=metrics.groups), partial(gain_of, groups=metrics.groups)
     progress = RunProgress(len(images), *lines, None if first else False)
     writer = ResultWriter(
-        *(folder, record, metrics, loggers),
+        folder,
+        record,
+        metrics,
+        loggers,
         folders=folder_names(work.names),
         digests=images.digests,
         shared_digests=weights,
