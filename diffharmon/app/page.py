@@ -143,7 +143,7 @@ class Page:
             self.forget = gr.Button("Delete them all", size="sm", elem_id="forget")
 
     def connect(self, page: gr.Blocks) -> None:
-        """Say what happens when."""
+        """Connect buttons and inputs with their actions."""
         proposal, shown = gr.State(None), gr.State(-1)
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
@@ -177,7 +177,7 @@ class Page:
         return self.actions.visits.of(request.session_hash)
 
     def attempt(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """Do something; what goes wrong is told in words."""
+        """Run an action; show the visitor an error as one plain sentence."""
         try:
             return action(*arguments)
         except Exception as error:

@@ -114,6 +114,6 @@ def application(actions: Actions, folders: tuple[Path, ...], host: str, port: in
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Answer until the process is told to stop."""
+    """Serve requests until a signal ends the process."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     uvicorn.run(app, host=host, port=port, log_level="warning")

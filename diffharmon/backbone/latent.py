@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from diffharmon.attention.control import attention_control
 from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.canvas import fitted
+from diffharmon.backbone.memory import Memory
 from diffharmon.errors import ConfigError
 from diffharmon.types import AttentionRule
 
@@ -59,6 +60,11 @@ class LatentModel(nn.Module):
         """Where the weights are."""
         return self.vae.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network; diffusers' own property walks all modules at every call."""
+        return next(self.network.parameters()).dtype
+
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width in pixels at which the model works on a photo of this size."""
         if not self.fit:
@@ -84,3 +90,11 @@ class LatentModel(nn.Module):
     ) -> AbstractContextManager[MapStore]:
         """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
         return attention_control(self.network, rules, steps, sources)
+
+    def remembering(self, limit: int) -> Memory:
+        """Return this backbone for the work on one image: nothing is computed twice from equal inputs.
+
+        Args:
+            limit: Bytes of queries and keys that it may keep of branches that others follow.
+        """
+        return Memory(self, limit)

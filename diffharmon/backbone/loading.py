@@ -57,7 +57,7 @@ def load_parts(
 
 
 def hub_settings(path: str, revision: str | None) -> dict[str, Any]:
-    """Return what the hub is told of a model; nothing for a folder."""
+    """Return the arguments that select a revision on the hub; none for a local folder."""
     return {} if Path(path).is_dir() else {"revision": revision}
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import load_parts, resolution_of
-from diffharmon.backbone.memory import Memory
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
@@ -89,13 +88,5 @@ class StableDiffusion(LatentModel):
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
-        dtype = next(self.network.parameters()).dtype  # diffusers' own property walks all modules at every call
+        dtype = self.dtype
         return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype)).sample.float()
-
-    def remembering(self, limit: int) -> Memory:
-        """Return this backbone for the work on one image: nothing is computed twice from equal inputs.
-
-        Args:
-            limit: Bytes of queries and keys that it may keep of branches that others follow.
-        """
-        return Memory(self, limit)

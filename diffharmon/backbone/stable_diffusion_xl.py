@@ -30,7 +30,7 @@ from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpa
 
 
 class StableDiffusionXL(LatentModel):
-    """A frozen SDXL base model: two text encoders side by side, a pooled vector, and the sizes it is told.
+    """A frozen SDXL base model: two text encoders side by side, a pooled text vector, and image sizes as conditions.
 
     The network runs in ``dtype``; the autoencoder, which overflows in half precision, and both text encoders stay
     float32. A word's vector is the first encoder's followed by the second's, so that refinement moves both.
@@ -136,9 +136,9 @@ class StableDiffusionXL(LatentModel):
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32.
 
-        The model is told the canvas as the photo's size and as the size wanted, with nothing cropped.
+        The six time ids are original size, crop offset and target size (section 2.2): the canvas, no crop, the canvas.
         """
-        dtype, pooled = self.network.dtype, text.pooled
+        dtype, pooled = self.dtype, text.pooled
         assert pooled is not None
         height, width = (side * self.cell for side in latent.shape[-2:])
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype, device=latent.device)
