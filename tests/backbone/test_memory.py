@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from toys import write_sdxl
 
 from diffharmon.backbone.stable_diffusion import StableDiffusion
+from diffharmon.backbone.stable_diffusion_xl import StableDiffusionXL
 from diffharmon.embedding.null_text import NullText
 from diffharmon.method.cost import Meter
 from diffharmon.sampler.ddim import DDIM
@@ -21,6 +23,27 @@ def latent():
 @pytest.fixture(scope="module")
 def velocity(velocity_folder):
     return StableDiffusion(str(velocity_folder), size=64)
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sdxl")
+    write_sdxl(folder)
+    return StableDiffusionXL(str(folder), size=64)
+
+
+def test_pooled_text_is_remembered_too(sdxl, description, latent):
+    conditioning, guidance = condition(sdxl, description), Guidance(1.0)
+    sampler = DDIM(steps=4, target_correction=1.0)
+    memory = sdxl.remembering(LIMIT)
+    results = []
+    for backbone in (sdxl, memory):
+        trajectory = sampler.invert(backbone, latent, conditioning, guidance, ignore)
+        results.append(sampler.edit(backbone, trajectory, conditioning, guidance, RULES, ignore))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-5)
+    again, samples = counted(sdxl, lambda: sampler.invert(memory, latent, conditioning, guidance, ignore))
+    assert samples == 0
+    assert torch.equal(again.latents, trajectory.latents)
 
 
 def condition(backbone, description):
