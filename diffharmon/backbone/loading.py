@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
+from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
 from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
@@ -108,6 +114,38 @@ def load_clip(path: str, hub: Mapping[str, Any], variant: str | None, kind: Any,
         path, subfolder=f"text_encoder{number}", dtype=torch.float32, variant=variant, use_safetensors=True, **hub
     )
     return CLIPTokenizer.from_pretrained(path, subfolder=f"tokenizer{number}", **hub), text
+
+
+def load_transformer(kind: Any, path: str, hub: Mapping[str, Any], variant: str | None, dtype: torch.dtype) -> Any:
+    """Load the transformer of a family."""
+    return kind.from_pretrained(
+        path, subfolder="transformer", torch_dtype=dtype, variant=variant, use_safetensors=True, **hub
+    )
+
+
+def load_t5(
+    path: str, hub: Mapping[str, Any], variant: str | None, dtype: torch.dtype, number: str, weights: bool = True
+) -> tuple[Any, Any]:
+    """Load tokenizer and, unless it is not wanted, T5 text encoder; ``number`` is the suffix of their folders."""
+    tokenizer = AutoTokenizer.from_pretrained(path, subfolder=f"tokenizer{number}", **hub)
+    if not weights:
+        return tokenizer, None
+    part = f"text_encoder{number}"
+    text = T5EncoderModel.from_pretrained(
+        path, subfolder=part, dtype=dtype, variant=variant, use_safetensors=True, **hub
+    )
+    return tokenizer, text
+
+
+def transformer_settings(path: str, hub: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read the settings of transformer, autoencoder and scheduler, before any weights."""
+    parts = (
+        (SD3Transformer2DModel, "transformer"),
+        (AutoencoderKL, "vae"),
+        (FlowMatchEulerDiscreteScheduler, "scheduler"),
+    )
+    transformer, vae, scheduler = (dict(kind.load_config(path, subfolder=part, **hub)) for kind, part in parts)
+    return transformer, vae, scheduler
 
 
 def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -> dict[str, Any]:

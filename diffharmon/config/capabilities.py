@@ -14,7 +14,8 @@ NEEDS = {
     "unconditional": "knows the empty prompt (classifier-free guidance)",
     "negative_prompt": "takes a negative prompt",
     "gradients_to_text": "lets gradients reach its text",
-    "variance_preserving": "mixes noise in as DDPM does",
+    "variance_preserving": "mixes noise in as DDPM does (sampler=ddim)",
+    "rectified_flow": "is a rectified flow, such as sd3 (sampler=flow_euler)",
 }
 
 

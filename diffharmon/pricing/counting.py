@@ -200,6 +200,8 @@ def small(config: DictConfig) -> DictConfig:
             "path": str(stand_in.path()),
             "size": stand_in.SIZE,
         }
+        if method.sampler._target_ == "diffharmon.sampler.flow.FlowEuler":  # calls the network as often
+            method.sampler._target_ = "diffharmon.sampler.ddim.DDIM"
         method.describer = {"_target_": "diffharmon.pricing.stand_in.StandInDescriber"}
         method.evaluator = {"_target_": "diffharmon.evaluator.none.NoEvaluator"}
         method.recomposer = {"_target_": "diffharmon.recomposer.paste.Paste"}
