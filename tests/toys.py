@@ -15,6 +15,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    LCMScheduler,
     PixArtTransformer2DModel,
     PNDMScheduler,
     SD3Transformer2DModel,
@@ -111,17 +112,21 @@ def unet(width: int = 16, **settings: Any) -> UNet2DConditionModel:
     return network
 
 
-def write_stable_diffusion(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:
+def write_stable_diffusion(
+    folder: Path, prediction_type: str = "epsilon", seed: int = 0, scheduler: Any = None, **settings: Any
+) -> Path:
     """Write a Stable Diffusion folder: 16 x 16 latents of 64-px images.
 
-    A model of noise names the PNDM scheduler, as Stable Diffusion 2 does.
+    A model of noise names the PNDM scheduler, as Stable Diffusion 2 does, unless another is given.
     """
     torch.manual_seed(seed)
     tokenizer = write_tokenizer(folder / "written_tokenizer")
     text = CLIPTextModel(clip_config(tokenizer))
-    network, vae = unet(), autoencoder()
-    if prediction_type == "epsilon":
-        scheduler: Any = PNDMScheduler(**NOISE_LEVELS, prediction_type=prediction_type, skip_prk_steps=True)
+    network, vae = unet(**settings), autoencoder()
+    if scheduler is not None:
+        pass
+    elif prediction_type == "epsilon":
+        scheduler = PNDMScheduler(**NOISE_LEVELS, prediction_type=prediction_type, skip_prk_steps=True)
     else:
         scheduler = DDIMScheduler(**NOISE_LEVELS, prediction_type=prediction_type)
     StableDiffusionPipeline(
@@ -265,8 +270,14 @@ class Family:
         return getattr(import_module(module), name)(str(folder), **{"size": 64, **self.options, **options})
 
 
+def write_lcm(folder: Path) -> Path:
+    """Write a latent consistency model: Stable Diffusion whose network is told a guidance scale."""
+    return write_stable_diffusion(folder, scheduler=LCMScheduler(**NOISE_LEVELS), time_cond_proj_dim=8)
+
+
 FAMILIES = (
     Family("stable_diffusion", write_stable_diffusion, "diffharmon.backbone.stable_diffusion.StableDiffusion", DDIM(7)),
+    Family("lcm", write_lcm, "diffharmon.backbone.stable_diffusion.StableDiffusion", DDIM(4)),
     Family("sdxl", write_sdxl, "diffharmon.backbone.stable_diffusion_xl.StableDiffusionXL", DDIM(7)),
     Family("sd3", write_sd3, "diffharmon.backbone.stable_diffusion_3.StableDiffusion3", FlowEuler(7)),
     Family("flux", write_flux, "diffharmon.backbone.flux.Flux", FlowEuler(7)),

@@ -25,6 +25,7 @@ from diffharmon.backbone.loading import (
     load_transformer,
     transformer_settings,
 )
+from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.types import AttentionRule, Capabilities, Description, Text, TokenEdit, WordSpans
@@ -49,6 +50,8 @@ class Flux(LatentModel):
             is the plain flow.
         gradient_checkpointing: Trade time for memory when gradients flow through the network.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        lora: LoRA files, folders or hub ids whose weights are added to the model's.
+        lora_weights: How much of each is added; empty for all of each.
 
     Raises:
         ModelError: The model is missing, unreachable or not a FLUX.1 model.
@@ -71,8 +74,11 @@ class Flux(LatentModel):
         embedded_guidance: Annotated[float, Ge(0), Le(100)] = 1.0,
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        lora: Sequence[str] = (),
+        lora_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
+        check_lora(lora, lora_weights)
         path = diffusers_folder(path, config, FluxPipeline)
         hub = hub_settings(path, revision)
         check_network(path, "transformer")
@@ -91,6 +97,8 @@ class Flux(LatentModel):
             self.tokenizer, self.text_encoder = load_clip(path, hub, variant, CLIPTextModel)
             self.tokenizer_2, self.text_encoder_2 = load_t5(path, hub, variant, DTYPES[dtype], "_2")
         self.tokens: int = self.tokenizer_2.model_max_length
+        texts = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+        merge_lora(FluxPipeline, self, texts, lora, lora_weights)
         self.freeze(gradient_checkpointing)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:

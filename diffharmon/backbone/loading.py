@@ -15,7 +15,7 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
-from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
+from diffharmon.backbone.compatibility import DISTILLED, check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
 
 HELP = """To get it: set `backbone.path` to a folder in diffusers' layout (unet/ or transformer/, vae/, text_encoder/,
@@ -159,7 +159,11 @@ def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -
     settings = ddim_settings(path, found)
     settings.setdefault("num_train_timesteps", 1000)
     settings.setdefault("prediction_type", "epsilon")
-    check_noise_levels(path, DDIMScheduler.from_config(settings).alphas_cumprod, settings["prediction_type"])
+    check_noise_levels(
+        path,
+        DDIMScheduler.from_config({k: v for k, v in settings.items() if k != DISTILLED}).alphas_cumprod,
+        settings["prediction_type"],
+    )
     return settings
 
 

@@ -23,6 +23,7 @@ from diffharmon.backbone.loading import (
     load_transformer,
     transformer_settings,
 )
+from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import (
     edited_tokens,
@@ -56,6 +57,8 @@ class StableDiffusion3(LatentModel):
         t5: Whether to load T5; without it zeros stand in its part, as the model was trained for.
         gradient_checkpointing: Trade time for memory when gradients flow through the network.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        lora: LoRA files, folders or hub ids whose weights are added to the model's.
+        lora_weights: How much of each is added; empty for all of each.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion 3 model.
@@ -76,8 +79,11 @@ class StableDiffusion3(LatentModel):
         t5: bool = True,
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        lora: Sequence[str] = (),
+        lora_weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
+        check_lora(lora, lora_weights)
         path = diffusers_folder(path, config, StableDiffusion3Pipeline)
         hub = hub_settings(path, revision)
         check_network(path, "transformer")
@@ -101,6 +107,8 @@ class StableDiffusion3(LatentModel):
             raise ModelError(f"{path}: its two CLIP tokenizers split words differently; expected those of SD3")
         self.clip_tokens: int = self.tokenizer.model_max_length
         self.t5_tokens = min(T5_TOKENS, self.tokenizer_3.model_max_length)
+        texts = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
+        merge_lora(StableDiffusion3Pipeline, self, texts, lora, lora_weights)
         self.freeze(gradient_checkpointing)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:

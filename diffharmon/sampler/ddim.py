@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
+from diffharmon.sampler.consistency import ConsistencySchedule
 from diffharmon.sampler.inverting import Inverting
 
 
@@ -91,13 +92,15 @@ class DDIM(Inverting):
 
     inversion: Literal["auto", "mirrored", "level"] = "auto"
 
-    def schedule(self, backbone: Backbone) -> DDIMSchedule:
-        """Lay out the steps for a model.
+    def schedule(self, backbone: Backbone) -> Any:
+        """Lay out the steps for a model: those of a latent consistency model are on the grid of its distillation.
 
         Raises:
             ConfigError: More steps than the model was trained with.
         """
         noise_schedule = backbone.noise_schedule
+        if "original_inference_steps" in noise_schedule:
+            return ConsistencySchedule(noise_schedule, self.steps, backbone.device)
         trained = noise_schedule["num_train_timesteps"]
         if self.steps > trained:
             raise ConfigError(f"sampler.steps: expected 1 to {trained}, got {self.steps}")
