@@ -129,12 +129,12 @@ def test_noise_follows_the_seed_and_leaves_the_image_at_the_clean_end(model, lat
 
 
 def test_null_text_without_an_inversion_is_refused_before_loading():
-    overrides = ["sampler=flow_edit", "method.guidance=2", "backbone.path=/nowhere"]
+    overrides = ["sampler=flowedit", "method.guidance=2", "backbone.path=/nowhere"]
     with pytest.raises(ConfigError, match=r"embedding\.unconditional: NullText needs a sampler that inverts"):
         build(composed([*overrides, "embedding=[null_text]"]).method)
 
 
-@pytest.mark.parametrize("sampler", ["uni_inversion", "flow_edit"])
+@pytest.mark.parametrize("sampler", ["uni_inversion", "flowedit"])
 def test_they_harmonize_through_the_command(sampler, toy_settings, tmp_path, call_command):
     quick = ("sampler.steps=3", "trainer=cpu", "metrics=[full]", "output=minimal", "method.guidance=2")
     done = call_command(tmp_path / "run", f"sampler={sampler}", *toy_settings, *quick)
