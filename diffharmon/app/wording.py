@@ -51,7 +51,7 @@ def links(visit: str, number: int, variant: int, record: Mapping[str, Any], lut_
     form = Path(entry["file"]).suffix[1:].upper()
     offered = {
         "image": ("Photo", f"{form}, {record['depth']} bits"),
-        "lut": ("Lookup table", f"CUBE, within {lut_error} of 255 levels"),
+        "lut": ("Lookup table", f"CUBE, error {lut_error} of 255"),
         "layers": ("Layers", "PSD"),
         "mask": ("Mask", Path(record["mask"]).suffix[1:].upper()),
         "config": ("Settings", "YAML"),

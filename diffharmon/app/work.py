@@ -57,10 +57,9 @@ def harmonize(
     result = harmonizer(job.composite, job.mask, **job.settings, max_megapixels=max_megapixels, watch=watch)
     save_jpeg(result.composite.image, folder / BEFORE, result)
     variants = [write_variant(variant, number, folder, watch) for number, variant in enumerate(result.variants)]
-    maps = []
-    for number, (word, values) in enumerate(result.attention.items()):
-        maps.append(f"attention_{number:02d}.png")
-        write(folder / maps[-1], attention_overlay(result.composite.image, values, word))
+    maps = {f"attention_{number:02d}.png": word for number, word in enumerate(result.attention)}
+    for name, word in maps.items():
+        write(folder / name, attention_overlay(result.composite.image, result.attention[word]))
     best = next(number for number, one in enumerate(result.variants) if one.harmonized is result.harmonized)
     record = {
         "composite": job.composite.name,
