@@ -66,9 +66,9 @@ class Asked:
     composite: str | None
     mask: str | None = None
     painting: Mapping[str, Any] | None = None
-    object: str = ""
-    foreground: Sequence[str] = ()
-    background: Sequence[str] = ()
+    object: str | None = None
+    foreground: Sequence[str] | None = None
+    background: Sequence[str] | None = None
     proposal: Proposal | None = None
     strength: float | None = None
     variants: int | None = None
@@ -86,7 +86,7 @@ class Asked:
             InputError: Only one side has words.
         """
         sides = {"foreground": words_of(self.foreground), "background": words_of(self.background)}
-        if not any(sides.values()) or self.proposal == Proposal(*sides.values(), of):
+        if not any(sides.values()) or self.proposal == Proposal(sides["foreground"], sides["background"], of):
             return {}
         for side, words in sides.items():
             if not words:
@@ -186,11 +186,12 @@ class Actions:
         """Return the arguments of the call; what the method does not take is left out."""
         takes = self.harmonizer.takes
         settings: dict[str, Any] = asked.words(of) if "words" in takes else {}
-        if asked.object.strip() and (settings or "object" in takes):
-            settings["object"] = asked.object.strip()
-        for name in ("strength", "variants", "seed"):
-            if name in takes and getattr(asked, name) is not None:
-                settings[name] = getattr(asked, name)
+        name = (asked.object or "").strip()
+        if name and (settings or "object" in takes):
+            settings["object"] = name
+        for key in ("strength", "variants", "seed"):
+            if key in takes and getattr(asked, key) is not None:
+                settings[key] = getattr(asked, key)
         return settings | {"colour": True} if asked.colour else settings
 
     def finished(self, visit: Visit, number: int) -> Finished:

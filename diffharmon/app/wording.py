@@ -83,4 +83,5 @@ def plain(error: Exception, folders: Sequence[Path]) -> str:
     text = describe_error(error)
     for folder in folders:
         text = re.sub(rf"{re.escape(str(folder))}(?:/[^/\s]+)*/", "", text)
-    return text[:1].upper() + text[1:]
+    first, _, _ = text.partition(" ")
+    return text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is

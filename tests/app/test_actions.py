@@ -115,7 +115,8 @@ def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
 
 def test_errors_are_words_without_the_pages_folders():
     folder = Path("/srv/page/visits")
-    assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "Cat.png is damaged"
+    assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "cat.png is damaged"
+    assert plain(InputError("drop a photo first"), []) == "Drop a photo first"
     assert plain(KeyError("x"), []) == UNEXPECTED
 
 
