@@ -19,7 +19,7 @@ SETTINGS = {
     "paper": ("experiment=paper", "~structure.pidinet", "method.descriptions=1", "method.policy.iterations=1"),
 }
 CHECKPOINTS = "backbone.gradient_checkpointing=true"
-SPARING = (
+SPARING: tuple[tuple[str, ...], ...] = (
     (),
     ("backbone.offload=text",),
     (CHECKPOINTS,),
@@ -37,11 +37,7 @@ def main() -> None:
     """Count and print."""
     quiet_libraries()
     for name, settings in SETTINGS.items():
-        chosen = [
-            *MODEL[: -1 if name == "paper" else None],
-            *settings,
-            *(["evaluator=none"] if name == "paper" else []),
-        ]
+        chosen = [*settings, *MODEL]
         prices: dict[tuple[str, ...], Price] = {}
         for sparing in SPARING:
             if name == "paper" or not any("gradient" in one or "embedding" in one for one in sparing):
