@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from diffharmon.backbone.offload import settle, stream
+from diffharmon.backbone.offload import stream
 from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError, InputError, ModelError
@@ -65,20 +65,13 @@ def test_checkpointing_the_decoder_keeps_less_and_changes_no_gradient(pipeline_f
     assert kept[1] < kept[0] / 2
 
 
-@pytest.mark.parametrize("offload", ["text", "all"])
-def test_streamed_weights_stay_off_the_device_and_give_the_same(pipeline_folder, backbone, offload):
-    model = StableDiffusion(str(pipeline_folder), size=64, offload=offload, gradient_checkpointing=offload == "all")
-    model.to("meta")  # a device that is no CPU
-    parts = {"text": [model.text_encoder], "all": [model.text_encoder, model.network]}[offload]
-    assert model.device.type == "meta"
-    assert model.network.conv_in.weight.device.type == "meta"
-    model.vae = backbone.vae
-    if offload == "text":
-        model.network = backbone.network
+@pytest.mark.parametrize(("offload", "names"), [("text", ["text_encoder"]), ("all", ["network", "text_encoder"])])
+def test_streamed_weights_give_the_same_and_stay_off_the_device(pipeline_folder, backbone, offload, names):
+    model = StableDiffusion(str(pipeline_folder), size=64, offload=offload)
+    parts = [getattr(model, name) for name in names]
     for part in parts:
-        assert all(p.device.type == "meta" for p in part.parameters())
         stream(part, torch.device("cpu"))
-        assert all(p.device.type == "meta" for p in part.parameters()), "the weights are not where they are called"
+        assert all(p.device.type == "meta" for p in part.parameters()), "weights come for a call only"
     vectors = backbone.input_embeddings("cat bright", [2]).detach() * 2
     found = []
     for one in (backbone, model):
@@ -87,9 +80,16 @@ def test_streamed_weights_stay_off_the_device_and_give_the_same(pipeline_folder,
         output = one.predict(torch.ones(1, 4, 16, 16), TIME, text)
         found += [output.detach(), torch.autograd.grad(output.square().sum(), [given])[0]]
     torch.testing.assert_close(found[:2], found[2:])
-    for part in parts:
-        settle(part)
-        assert all(p.device.type == "cpu" for p in part.parameters())
+    model.to("cpu")
+    assert all(p.device.type == "cpu" for p in model.parameters()), "on the CPU nothing is streamed"
+    model.to("meta")  # a device that is no CPU
+    assert model.device.type == "meta"
+    for name, layer in (("network", model.network.conv_in), ("text_encoder", embedding_layer(model.text_encoder))):
+        layer = getattr(layer, "token_embedding", layer)
+        hook = getattr(layer, "_hf_hook", None)
+        assert (hook is not None) == (name in names)
+        if hook is not None:
+            assert (hook.execution_device.type, hook.weights_map["weight"].device.type) == ("meta", "cpu")
 
 
 def test_parameters_are_frozen_and_the_model_evaluates(backbone):
