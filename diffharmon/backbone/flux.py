@@ -26,6 +26,7 @@ from diffharmon.backbone.loading import (
     transformer_settings,
 )
 from diffharmon.backbone.lora import check_lora, merge_lora
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.types import AttentionRule, Capabilities, Description, Text, TokenEdit, WordSpans
@@ -48,10 +49,12 @@ class Flux(LatentModel):
         dtype: Precision of the network and of T5.
         embedded_guidance: The guidance scale that a guidance-distilled network is told, in inversion and edit alike; 1
             is the plain flow.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoders', or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not a FLUX.1 model.
@@ -76,6 +79,7 @@ class Flux(LatentModel):
         config: str | None = None,
         lora: Sequence[str] = (),
         lora_weights: Sequence[float] = (),
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         check_lora(lora, lora_weights)
@@ -99,7 +103,7 @@ class Flux(LatentModel):
         self.tokens: int = self.tokenizer_2.model_max_length
         texts = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
         merge_lora(FluxPipeline, self, texts, lora, lora_weights)
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of T5's input embeddings replaced; gradients reach the edits.

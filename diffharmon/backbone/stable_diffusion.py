@@ -11,6 +11,7 @@ from torch import Tensor
 from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import load_parts, resolution_of
 from diffharmon.backbone.lora import check_lora, merge_lora
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
@@ -30,11 +31,13 @@ class StableDiffusion(LatentModel):
         canvas: ``square`` squashes every photo to ``size`` x ``size``; ``fit`` keeps the photo's aspect at about the
             same number of pixels.
         dtype: Precision of the network.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
         embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoder's, or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
@@ -57,6 +60,7 @@ class StableDiffusion(LatentModel):
         embedded_guidance: Annotated[float, Ge(0), Le(100)] = 8.5,
         lora: Sequence[str] = (),
         lora_weights: Sequence[float] = (),
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         check_lora(lora, lora_weights)
@@ -70,7 +74,7 @@ class StableDiffusion(LatentModel):
             path, revision, variant, DTYPES[dtype]
         )
         merge_lora(StableDiffusionPipeline, self, ("text_encoder", "tokenizer"), lora, lora_weights)
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of their input embeddings replaced; gradients reach the edits.

@@ -24,6 +24,7 @@ from diffharmon.backbone.loading import (
     transformer_settings,
 )
 from diffharmon.backbone.lora import check_lora, merge_lora
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import (
     edited_tokens,
@@ -55,10 +56,12 @@ class StableDiffusion3(LatentModel):
         canvas: ``fit`` keeps the photo's aspect; ``square`` squashes every photo to ``size`` x ``size``.
         dtype: Precision of the network and of T5.
         t5: Whether to load T5; without it zeros stand in its part, as the model was trained for.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoders', or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion 3 model.
@@ -81,6 +84,7 @@ class StableDiffusion3(LatentModel):
         config: str | None = None,
         lora: Sequence[str] = (),
         lora_weights: Sequence[float] = (),
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         check_lora(lora, lora_weights)
@@ -109,7 +113,7 @@ class StableDiffusion3(LatentModel):
         self.t5_tokens = min(T5_TOKENS, self.tokenizer_3.model_max_length)
         texts = ("text_encoder", "text_encoder_2", "text_encoder_3", "tokenizer", "tokenizer_2", "tokenizer_3")
         merge_lora(StableDiffusion3Pipeline, self, texts, lora, lora_weights)
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width in pixels at which the model works on a photo of this size."""

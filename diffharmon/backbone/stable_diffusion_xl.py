@@ -25,6 +25,7 @@ from diffharmon.backbone.loading import (
     unet_resolution,
 )
 from diffharmon.backbone.lora import check_lora, merge_lora
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import embedding_layer, part_of, penultimate, tokenize, word_positions
 from diffharmon.errors import ModelError
@@ -45,11 +46,13 @@ class StableDiffusionXL(LatentModel):
         canvas: ``fit`` takes the training resolution nearest to the photo's aspect; ``square`` squashes every photo to
             ``size`` x ``size``.
         dtype: Precision of the network.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
         embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoder's, or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not an SDXL base model.
@@ -72,6 +75,7 @@ class StableDiffusionXL(LatentModel):
         embedded_guidance: Annotated[float, Ge(0), Le(100)] = 8.5,
         lora: Sequence[str] = (),
         lora_weights: Sequence[float] = (),
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         check_lora(lora, lora_weights)
@@ -101,7 +105,7 @@ class StableDiffusionXL(LatentModel):
             raise ModelError(f"{path}: its two tokenizers split words differently; expected those of an SDXL model")
         texts = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
         merge_lora(StableDiffusionXLPipeline, self, texts, lora, lora_weights)
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width in pixels at which the model works on a photo of this size."""
