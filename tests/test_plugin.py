@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from toys import write_diffusion_transformer
 
 from diffharmon import results
 from diffharmon.config import composed
@@ -43,6 +44,20 @@ def test_parts_of_another_package_run_through_the_installed_command(tmp_path):
     }
     assert [group["name"] for group in record["columns"]] == ["full", "shift"]
     assert "shift ↓" in done.stdout + done.stderr
+
+
+def test_a_family_of_backbones_of_another_package_harmonizes(tmp_path, call_command, monkeypatch):
+    """The class, its YAML and a row of ``toys.FAMILIES`` are all that a family needs."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    folder = write_diffusion_transformer(tmp_path / "toy")
+    backbone = ("backbone=diffusion_transformer", f"backbone.path={folder}", "backbone.recommended.attention_divisor=8")
+    search, parts = f"hydra.searchpath=[{PLUGIN / 'conf'}]", ("embedding=[text_refine]", "embedding.text.places=null")
+    quick = ("sampler.steps=2", "method.guidance=2", "trainer=cpu", "experiment=demo")
+    done = call_command(tmp_path / "run", search, *backbone, *parts, *quick, "metrics=[full]", "output=minimal")
+    assert done.returncode == 0, done.stderr
+    (row,) = results.read_rows(tmp_path / "run")
+    assert row["status"] == "ok"
+    assert row["fpsnr"] != row["composite_fpsnr"]
 
 
 @pytest.fixture

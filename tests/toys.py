@@ -12,6 +12,7 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    PixArtTransformer2DModel,
     PNDMScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -149,6 +150,32 @@ def write_sdxl(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_diffusion_transformer(folder: Path, seed: int = 0) -> Path:
+    """Write the folder of the family outside: a transformer of two blocks on patches of 2 x 2 latent cells."""
+    torch.manual_seed(seed)
+    tokenizer = write_tokenizer(folder / "written_tokenizer")
+    transformer = PixArtTransformer2DModel(
+        sample_size=16,
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+        use_additional_conditions=False,
+    )
+    nn.init.normal_(transformer.proj_out.weight, std=0.02)
+    parts = {
+        "transformer": transformer,
+        "vae": autoencoder(),
+        "text_encoder": CLIPTextModel(clip_config(tokenizer)),
+        "tokenizer": tokenizer,
+        "scheduler": DDIMScheduler(**NOISE_LEVELS),
+    }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    return folder
+
+
 @dataclass(frozen=True)
 class Family:
     """A row of the conformance suite: a family of backbones, its toy, and the sampler that fits it."""
@@ -157,7 +184,7 @@ class Family:
     write: Callable[[Path], Path]
     target: str
     sampler: Sampler
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def load(self, folder: Path, **options: Any) -> Backbone:
         """Load the toy from a folder that ``write`` wrote."""
@@ -168,4 +195,7 @@ class Family:
 FAMILIES = (
     Family("stable_diffusion", write_stable_diffusion, "diffharmon.backbone.stable_diffusion.StableDiffusion", DDIM(7)),
     Family("sdxl", write_sdxl, "diffharmon.backbone.stable_diffusion_xl.StableDiffusionXL", DDIM(7)),
+    Family(  # tests/plugin: a package of its own
+        "outside", write_diffusion_transformer, "outside.diffusion_transformer.DiffusionTransformer", DDIM(7)
+    ),
 )

@@ -27,11 +27,23 @@ def resolution_of(path: str, revision: str | None) -> tuple[int, int]:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
     """
     hub = hub_settings(path, revision)
+    check_network(path, "unet")
     with explained(path, revision):
         vae, unet = (kind.load_config(path, subfolder=part, **hub) for kind, part in SETTINGS)
         text = CLIPTextConfig.from_pretrained(path, subfolder="text_encoder", **hub).to_dict()
         check_parts(path, unet, vae, text)
         return unet_resolution(unet, vae)
+
+
+def check_network(path: str, part: str) -> None:
+    """Refuse a folder whose network is of another kind, by the name of its own folder: ``unet`` or ``transformer``.
+
+    Raises:
+        ModelError: The folder has the other kind of network.
+    """
+    other = {"unet": "transformer", "transformer": "unet"}[part]
+    if (Path(path) / other).is_dir() and not (Path(path) / part).is_dir():
+        raise ModelError(f"{path} is a model of another family: its network is in {other}/; expected one in {part}/")
 
 
 def unet_resolution(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from diffharmon.backbone.compatibility import check_sdxl_parts
 from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import (
     SETTINGS,
+    check_network,
     explained,
     hub_settings,
     load_autoencoder,
@@ -68,6 +69,7 @@ class StableDiffusionXL(LatentModel):
         super().__init__()
         path = diffusers_folder(path, config, StableDiffusionXLPipeline)
         hub = hub_settings(path, revision)
+        check_network(path, "unet")
         with explained(path, revision):
             vae, unet = (kind.load_config(path, subfolder=part, **hub) for kind, part in SETTINGS)
             texts = [

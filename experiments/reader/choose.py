@@ -3,8 +3,8 @@
     python experiments/reader/choose.py PHOTOS OUTPUT [--count 60]
 
 PHOTOS is the training data. No diffusion model is involved: the change is applied directly, as `method=colour_map`
-does. Prints, for shares of the near background's rule and of CLIP's reading and for strengths, the gain with and without
-leaving alone, and, for a row of thresholds of `evaluator=reader`, what is left alone.
+does. Prints, for shares of the near background's rule and of CLIP's reading and for strengths, the gain with and
+without leaving alone, and, for a row of thresholds of `evaluator=reader`, what is left alone.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -18,12 +19,18 @@ RECORD = AttentionRule("cross", "record")
 PROMPTS = ("cat dim", "cat bright", "dog warm")
 
 
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """Write a family's toy once for all tests."""
+    return cache(lambda family: family.write(tmp_path_factory.mktemp(family.name)))
+
+
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda family: family.name)
-def toy(request, tmp_path_factory):
+def toy(request, write):
     """The family, its folder and the loaded toy, with inputs: three texts, three latents, a time."""
     family = request.param
     start = time.process_time()
-    folder = family.write(tmp_path_factory.mktemp(family.name))
+    folder = write(family)
     backbone = family.load(folder)
     seconds = time.process_time() - start
     torch.manual_seed(0)
@@ -229,7 +236,7 @@ def test_what_does_not_fit_is_refused(toy, tmp_path):
 
 
 @pytest.mark.parametrize("stranger", FAMILIES, ids=lambda family: family.name)
-def test_models_of_other_families_are_refused_by_name(toy, stranger, tmp_path):
+def test_models_of_other_families_are_refused_by_name(toy, stranger, write):
     if stranger is not toy.family:
         with pytest.raises(ModelError, match="expected"):
-            toy.family.load(stranger.write(tmp_path))
+            toy.family.load(write(stranger))
