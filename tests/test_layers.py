@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "logger": {"columns", "errors", "files", "results", "types"},
     "method": {"condition", "embedding", "errors", "files", "images", "protocols", "structure", "types"},
     "metrics": {"clip_model", "columns", "errors", "images", "protocols"},
+    "preference": {"errors"},
     "pricing": {"config", "errors", "files", "types"},
     "protocols": {"columns", "types"},
     "recomposer": {"condition", "images", "types"},
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
         "structure",
         "types",
     },
-    "report": {"columns", "command", "errors", "results"},
+    "report": {"columns", "command", "errors", "preference", "results"},
     "results": {"columns", "errors", "files", "images", "method", "protocols", "types"},
     "run": {
         "command",
@@ -64,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "sampler": {"errors", "protocols", "types"},
     "structure": {"errors", "images", "protocols", "types"},
+    "study": {"command", "errors", "files", "preference", "report"},
     "training": {"condition", "config", "errors", "evaluator", "files", "images", "method"},
 }
 
