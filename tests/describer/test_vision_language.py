@@ -130,7 +130,7 @@ def test_stored_descriptions_need_no_model(folder, tmp_path):
     said = describer(folder, cache=cache).describe(photo(0.8))
     again = describer(folder, cache=cache)
     assert again.describe(photo(0.8)) == said
-    assert again._loaded is None
+    assert again.language_model._loaded is None
 
 
 def test_unusable_answers_and_missing_models_end_in_the_fallback_or_an_error(folder, tmp_path):
