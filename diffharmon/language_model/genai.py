@@ -1,11 +1,13 @@
 """A model behind google-genai, the maintained SDK: one request, its faults as ours, and what a reply holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from diffharmon.language_model import key, service
-from diffharmon.language_model.retry import Pace
+from diffharmon.language_model.retry import Pace, Retry
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,16 @@ class GenAI:
         finally:
             client.close()
         return _parts(reply)
+
+
+def asker(client: GenAI, retry: Retry) -> Callable[[str, Sequence[Image.Image]], str]:
+    """Return what asks a model about pictures, again where the service is busy, and returns its most likely answer."""
+
+    def ask(text: str, pictures: Sequence[Image.Image]) -> str:
+        files = [service.encode(picture) for picture in pictures]
+        return retry.run(lambda: text_of(client.ask(text, files, {"temperature": 0.0})))
+
+    return ask
 
 
 def text_of(parts: Sequence[Any]) -> str:

@@ -70,7 +70,12 @@ def standings(answers: Sequence[Answer], seed: int = 0, resamples: int = RESAMPL
     played = wins.sum(1) + wins.sum(0)
     table = [
         Standing(
-            run, *(float(value) for value in (found[i], low[i], high[i], wins[i].sum() / played[i])), int(played[i])
+            run,
+            score=float(found[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            wins=float(wins[i].sum() / played[i]),
+            comparisons=int(played[i]),
         )
         for i, run in enumerate(runs)
     ]

@@ -8,9 +8,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image
 
 from diffharmon.errors import InputError
+from diffharmon.preference.judging import outlined
 from diffharmon.report.gallery import pictures_of
 from diffharmon.report.runs import Run
 
@@ -50,16 +51,7 @@ def make_study(runs: Sequence[Run], count: int, side: int) -> Study:
     Raises:
         InputError: Fewer than two runs, or no image that all of them finished with pictures.
     """
-    if len(runs) < 2:
-        raise InputError(f"a study compares runs: expected at least two, got {len(runs)}")
-    common = sorted(set.intersection(*(set(run.rows) for run in runs)))
-    found = [name for name in common if all(set(pictures_of(run, name) or ()) >= _PARTS for run in runs)]
-    if not found:
-        raise InputError(
-            f"none of the {len(common)} images that all {len(runs)} runs finished has pictures; expected runs of the "
-            "same dataset with output=full"
-        )
-    chosen = [found[place] for place in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
+    chosen = comparable(runs, count)
     pictures: dict[str, str] = {}
     for number, name in enumerate(chosen):
         parts = [pictures_of(run, name) or {} for run in runs]
@@ -71,15 +63,22 @@ def make_study(runs: Sequence[Run], count: int, side: int) -> Study:
     return Study(tuple(run.label for run in runs), tuple(chosen), pictures)
 
 
-def outlined(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """Draw a line around the object, white beside black so that it shows on any ground."""
-    inside = mask.point(lambda value: 255 if value > 127 else 0)
-    result = picture.copy()
-    wide = max(round(max(picture.size) / 160), 1) * 2 + 1
-    grown = inside.filter(ImageFilter.MaxFilter(wide))
-    result.paste((0, 0, 0), mask=ImageChops.subtract(grown.filter(ImageFilter.MaxFilter(wide)), grown))
-    result.paste((255, 255, 255), mask=ImageChops.subtract(grown, inside))
-    return result
+def comparable(runs: Sequence[Run], count: int) -> list[str]:
+    """Return names of images that all runs finished with pictures, at most so many, evenly over their order.
+
+    Raises:
+        InputError: Fewer than two runs, or no such image.
+    """
+    if len(runs) < 2:
+        raise InputError(f"a study compares runs: expected at least two, got {len(runs)}")
+    common = sorted(set.intersection(*(set(run.rows) for run in runs)))
+    found = [name for name in common if all(set(pictures_of(run, name) or ()) >= _PARTS for run in runs)]
+    if not found:
+        raise InputError(
+            f"none of the {len(common)} images that all {len(runs)} runs finished has pictures; expected runs of the "
+            "same dataset with output=full"
+        )
+    return [found[place] for place in np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)]
 
 
 def spoiled(picture: Image.Image, mask: Image.Image) -> Image.Image:
