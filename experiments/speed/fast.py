@@ -1,6 +1,6 @@
 """Gain against CPU seconds: fewer sampling steps, and edges compared at half the size, on composites for tuning.
 
-    python experiments/speed/fast.py PHOTOS OUTPUT [--count 48] [--edges 12]
+    python experiments/speed/fast.py PHOTOS OUTPUT [--count 32] [--edges 8] [--steps 10,8,6,5,4,3]
 
 PHOTOS is the training data, of which only the photos for tuning are used that no embedded model saw
 (`experiments/bars`). Every composite is harmonized under all settings in turn; gains are in foreground PSNR,
@@ -28,7 +28,6 @@ from diffharmon.images import from_uint8, to_uint8
 from diffharmon.run import quiet_libraries
 from diffharmon.types import Composite, ignore
 
-STEPS = (10, 8, 6, 5, 4, 3)
 EDGES = ("embedding=[null_text]", "structure=[cross_attention,self_attention,sobel]", "method.guidance=2.5",
          "sampler.direct_inversion=false", "recomposer=paste", "evaluator=none")  # fmt: skip
 
@@ -65,8 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--count", type=int, default=48)
-    parser.add_argument("--edges", type=int, default=12)
+    parser.add_argument("--count", type=int, default=32)
+    parser.add_argument("--edges", type=int, default=8)
+    parser.add_argument("--steps", default="10,8,6,5,4,3")
     options = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def main() -> None:
         dataset = dataset or build(config.dataset)
         method, found = build(config.method), defaultdict(list)
         for index in range(len(dataset)):
-            for steps in STEPS:
+            for steps in map(int, options.steps.split(",")):
                 method.sampler = replace(method.sampler, steps=steps)
                 found[f"{steps} steps"].append(gain(method, dataset[index]))
         print(f"\n{title}, {len(dataset)} composites\n")
