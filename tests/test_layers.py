@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "backbone": {"attention", "errors", "results", "types"},
     "clip_model": {"files", "images"},
     "command": {"config", "errors"},
-    "condition": {"errors", "files", "images", "types"},
+    "condition": {"clip_model", "errors", "files", "images", "types"},
     "config": {"errors", "files", "protocols"},
     "dataset": {"condition", "errors", "files", "images", "types"},
     "describer": {"clip_model", "condition", "errors", "files", "images", "protocols", "types"},
