@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -17,11 +16,13 @@ from diffharmon.types import (
     Composite,
     Conditioning,
     Description,
+    Edit,
     Edited,
     Guidance,
     Inversion,
     Observer,
     Outcome,
+    Sample,
     Schedule,
     Score,
     StructureGuidance,
@@ -230,6 +231,15 @@ class Recomposer(Protocol):
 
 
 @runtime_checkable
+class EditSource(Protocol):
+    """Where edited pictures of composites come from; `method=editor` brings them back to the photos."""
+
+    def edit(self, composite: Composite) -> Edit:
+        """Return an edited picture of the composite, of any size and not necessarily in place."""
+        ...
+
+
+@runtime_checkable
 class Evaluator(Protocol):
     """Judges harmony without ground truth; a higher score is better."""
 
@@ -245,19 +255,6 @@ class Method(Protocol):
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Return the best attempt and everything tried on the way."""
         ...
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a metric looks at: a composite with its ground truth where known, a result of its size, and the words."""
-
-    composite: Composite
-    result: Float[Tensor, "3 h w"]
-    description: Description
-
-    def unchanged(self) -> "Sample":
-        """Return the sample with the composite itself as the result."""
-        return replace(self, result=self.composite.image)
 
 
 @runtime_checkable

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "files": {"errors"},
     "images": {"errors", "files", "types"},
     "logger": {"columns", "errors", "files", "results", "types"},
-    "method": {"condition", "embedding", "errors", "images", "protocols", "structure", "types"},
+    "method": {"condition", "embedding", "errors", "files", "images", "protocols", "structure", "types"},
     "metrics": {"clip_model", "columns", "errors", "images", "protocols"},
     "pricing": {"config", "errors", "files", "types"},
     "protocols": {"columns", "types"},

@@ -19,7 +19,12 @@ def keep_background(composite: Composite, picture: Float[Tensor, "3 h w"]) -> Fl
     return torch.where(composite.mask > 0, blended, composite.image)
 
 
-def outcome(image: Float[Tensor, "3 h w"], iteration: int, costs: Mapping[str, Cost]) -> Outcome:
+def outcome(
+    image: Float[Tensor, "3 h w"],
+    iteration: int,
+    costs: Mapping[str, Cost],
+    description: Description | None = None,
+) -> Outcome:
     """Wrap the only image that a method made; its score of 0 has no meaning."""
-    attempt = Attempt(iteration, image, Score(0.0), Description("", (), ()), number=iteration)
+    attempt = Attempt(iteration, image, Score(0.0), description or Description("", (), ()), number=iteration)
     return Outcome(attempt, (attempt,), "not scored", costs)

@@ -7,43 +7,59 @@ branch beside the composite as the source branch.
 """
 
 import time
-from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffharmon import images
-from diffharmon.errors import ConfigError, InputError
+from diffharmon.errors import ConfigError
 from diffharmon.method.baseline import keep_background, outcome
+from diffharmon.method.edits.folder import Folder
 from diffharmon.method.registration import register
-from diffharmon.protocols import Recomposer
+from diffharmon.protocols import EditSource, Recomposer
 from diffharmon.types import Composite, Cost, Edited, Observer, Outcome
 
 _RIDGE = 1e-3  # of the drift's colour map, in squared units of [0, 1]
 _BLEND = 4.0  # blur of a change before it is carried beyond the edit's border, pixels
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 class Editor:
-    """Harmonizes by edited pictures found in a folder under the names of their composites.
+    """Harmonizes by edited pictures of the composites.
 
     Args:
-        edits: Folder of edited pictures of any size: ``NAME.png``, ``NAME.jpg``, ... for composite ``NAME``.
         recomposer: Carries the change of light to the full-size photo.
+        edits: Folder of edited pictures of any size: ``NAME.png``, ``NAME.jpg``, ... for composite ``NAME``.
+        source: What makes the edited pictures, instead of a folder.
         side: Longer side at which edit and composite are compared, in pixels.
         correct_drift: Remove the change of colour that the edit made to the background as well.
 
     Raises:
-        ConfigError: There is no such folder.
+        ConfigError: There is no such folder, or not exactly one of ``edits`` and ``source`` is given.
     """
 
-    def __init__(self, edits: str, recomposer: Recomposer, side: int = 512, correct_drift: bool = True) -> None:
-        self.folder = Path(edits).expanduser()
-        if not self.folder.is_dir():
-            raise ConfigError(f"method.edits: expected a folder of edited pictures, got {edits!r}")
+    def __init__(
+        self,
+        recomposer: Recomposer,
+        edits: str | None = None,
+        source: EditSource | None = None,
+        side: Annotated[int, Ge(64), Le(4096)] = 512,
+        correct_drift: bool = True,
+    ) -> None:
+        if source is None:
+            if edits is None:
+                raise ConfigError(
+                    "edits: a folder of edited pictures is expected, or what makes them by method/source=program "
+                    "or pipeline; neither is given"
+                )
+            source = Folder(edits)
+        elif edits is not None:
+            raise ConfigError(f"edits: got {edits!r} and a source as well; expected one of them")
+        self.source = source
         self.recomposer = recomposer
         self.side = side
         self.correct_drift = correct_drift
@@ -53,25 +69,15 @@ class Editor:
 
         Raises:
             InputError: There is no edit of this name, or more than one, or it cannot be read.
-            ModelError: The edit cannot be registered on the composite.
+            DescriberError: The words for the instruction could not be had.
+            ModelError: What makes the edit failed, or the edit cannot be registered on the composite.
         """
         start = time.perf_counter()
-        edit = self.edit(composite)
+        edit = self.source.edit(composite)
         found = time.perf_counter()
-        result = self.bring_back(composite, edit)
+        result = self.bring_back(composite, edit.picture)
         costs = {"edit": Cost(found - start), "recompose": Cost(time.perf_counter() - found)}
-        return outcome(keep_background(composite, result), 0, costs)
-
-    def edit(self, composite: Composite) -> Float[Tensor, "3 v u"]:
-        """Read the edited picture of a composite."""
-        paths = [path for path in sorted(self.folder.iterdir()) if path.stem == composite.name]
-        paths = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        if len(paths) != 1:
-            raise InputError(
-                f"expected one edited picture named {composite.name} ({', '.join(SUFFIXES)}) in {self.folder}, "
-                f"found {', '.join(path.name for path in paths) or 'none'}"
-            )
-        return images.read_image(paths[0]).image
+        return outcome(keep_background(composite, result), 0, costs, edit.description)
 
     def bring_back(self, composite: Composite, edit: Float[Tensor, "3 v u"]) -> Float[Tensor, "3 h w"]:
         """Register the edit, remove its drift and carry its change of light to the full-size photo."""

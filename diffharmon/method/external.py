@@ -1,13 +1,8 @@
 """Any other harmonization method, run as a command or from an exported network."""
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Annotated
 
 import torch.nn.functional as F
@@ -16,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffharmon import images
-from diffharmon.errors import ConfigError, InputError, ModelError
+from diffharmon.errors import ConfigError, ModelError
 from diffharmon.method import external_model
 from diffharmon.method.baseline import keep_background, outcome
+from diffharmon.method.program import Program
 from diffharmon.types import Composite, Cost, Observer, Outcome
 
 PLACES = ("{image}", "{mask}", "{output}")
@@ -57,10 +53,9 @@ class External:
             raise ConfigError(f"command: either this or model is expected; {given} given")
         if 0 < size < images.SMALLEST_SIDE:
             raise ConfigError(f"size: got {size}, expected 0 or at least {images.SMALLEST_SIDE} pixels")
-        self.command = None if command is None else _checked(command)
+        self.program = None if command is None else Program(command, PLACES, timeout, "method.command")
         self.network = None if model is None else external_model.load(model, allow_code)
         self.size = size
-        self.timeout = timeout
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Return the composite with the foreground that the program or the network made.
@@ -74,72 +69,18 @@ class External:
             image, mask = (images.resize(value, (self.size, self.size)) for value in (image, mask))
         if self.network is not None:
             picture = external_model.apply(self.network, image[None], mask[None])[0]
-        else:
-            picture = self.run(image, mask)
+        elif self.program is not None:
+            picture = self.program.run(replace(composite, image=image, mask=mask))
+            _same_size(picture, image)
         if self.size:
             full = tuple(composite.image.shape[-2:])
             picture = F.interpolate(picture[None], full, mode="bicubic", antialias=True, align_corners=False)[0]
         return outcome(keep_background(composite, picture), 0, {"external": Cost(time.perf_counter() - start)})
 
-    def run(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "3 h w"]:
-        """Run the program on files in a folder of its own and read its result."""
-        with tempfile.TemporaryDirectory(prefix="diffharmon-") as folder:
-            files = {place: str(Path(folder) / f"{place.strip('{}')}.png") for place in PLACES}
-            images.write_image(files["{image}"], image)
-            images.write_image(files["{mask}"], mask)
-            words = [_filled(word, files) for word in self.command or ()]
-            _finish(words, self.timeout)
-            try:
-                result = images.read_image(files["{output}"]).image
-            except InputError as error:
-                raise ModelError(f"method.command {words[0]!r} ended well but left no image: {error}") from error
-        if result.shape != image.shape:
-            height, width = result.shape[-2:]
-            raise ModelError(
-                f"method.command {words[0]!r} made an image of {width} x {height} pixels, "
-                f"expected {image.shape[-1]} x {image.shape[-2]}"
-            )
-        return result
 
-
-def _checked(command: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(command, str) or not command or not all(isinstance(word, str) for word in command):
-        raise ConfigError(f"command: got {command!r}, expected a list of words such as [python, x.py, ...]")
-    missing = [place for place in PLACES if not any(place in word for word in command)]
-    if missing:
-        raise ConfigError(f"command: {list(command)} lacks {' and '.join(missing)}")
-    if shutil.which(command[0]) is None:
-        raise ModelError(f"method.command: there is no program {command[0]!r}")
-    return tuple(command)
-
-
-def _filled(word: str, files: dict[str, str]) -> str:
-    for place, file in files.items():
-        word = word.replace(place, file)
-    return word
-
-
-def _finish(words: Sequence[str], timeout: float) -> None:
-    """Run a program to its end; after ``timeout`` seconds it and what it started are killed."""
-    try:
-        process = subprocess.Popen(
-            words,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
+def _same_size(picture: Float[Tensor, "3 v u"], image: Float[Tensor, "3 h w"]) -> None:
+    if picture.shape != image.shape:
+        height, width = picture.shape[-2:]
+        raise ModelError(
+            f"method.command made an image of {width} x {height} pixels, expected {image.shape[-1]} x {image.shape[-2]}"
         )
-    except OSError as error:
-        raise ModelError(f"method.command: {words[0]!r} cannot be started: {error}") from error
-    try:
-        _, complaint = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(f"method.command {words[0]!r} took longer than {timeout:g} s and was killed") from error
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode != 0:
-        output = " | ".join(complaint.strip().splitlines()[-3:]) or "nothing"
-        raise ModelError(f"method.command {words[0]!r} ended with code {process.returncode}; its last lines: {output}")

@@ -153,6 +153,14 @@ class Inversion:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Somebody's edited picture of a composite, of any size, and the words that it followed, if any were said."""
+
+    picture: Float[Tensor, "3 v u"]
+    description: Description | None = None
+
+
+@dataclass(frozen=True)
 class Edited:
     """The two branches of an edit, decoded at the canvas's size, RGB in [0, 1].
 
@@ -239,6 +247,19 @@ class Event:
     step: int
     steps: int
     values: Mapping[str, Tensor | float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a metric looks at: a composite with its ground truth where known, a result of its size, and the words."""
+
+    composite: Composite
+    result: Float[Tensor, "3 h w"]
+    description: Description
+
+    def unchanged(self) -> "Sample":
+        """Return the sample with the composite itself as the result."""
+        return replace(self, result=self.composite.image)
 
 
 Observer = Callable[[Event], None]

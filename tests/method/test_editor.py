@@ -50,7 +50,7 @@ def gain(composite, result):
 
 def harmonize(composite, picture, folder, **options):
     cv2.imwrite(str(folder / f"{composite.name}.png"), picture[..., ::-1])
-    method = Editor(str(folder), Detail(locality=0.5), **options)
+    method = Editor(Detail(locality=0.5), str(folder), **options)
     assert isinstance(method, Method)
     return method.harmonize(composite.blind(), ignore).best.image
 
@@ -129,11 +129,11 @@ def test_a_flat_background_shifts_colours_and_scales_none():
 
 def test_missing_and_double_edits_and_folders_are_named(composites, tmp_path):
     composite = composites["coffee_1_1"]
-    with pytest.raises(ConfigError, match=r"method\.edits.*nowhere"):
-        Editor(str(tmp_path / "nowhere"), Detail())
+    with pytest.raises(ConfigError, match=r"edits: .*nowhere"):
+        Editor(Detail(), str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="found none"):
-        Editor(str(tmp_path), Detail()).harmonize(composite, ignore)
+        Editor(Detail(), str(tmp_path)).harmonize(composite, ignore)
     for suffix in ("png", "jpg"):
         cv2.imwrite(str(tmp_path / f"{composite.name}.{suffix}"), moved(array(composite.real)))
     with pytest.raises(InputError, match=r"coffee_1_1\.jpg, coffee_1_1\.png"):
-        Editor(str(tmp_path), Detail()).harmonize(composite, ignore)
+        Editor(Detail(), str(tmp_path)).harmonize(composite, ignore)
