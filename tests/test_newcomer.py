@@ -1,4 +1,4 @@
-"""The files that people have, by command and call: a phone's HEIC, a 16-bit TIFF, a P3 JPEG, a cut-out PNG."""
+"""The files that people have, by command, call and page: a phone's HEIC, a 16-bit TIFF, a P3 JPEG, a cut-out PNG."""
 
 import io
 import json
@@ -14,6 +14,9 @@ from PIL import Image, ImageCms
 from pillow_lut import load_cube_file
 
 from diffharmon import Harmonizer, images
+from diffharmon.app.actions import Actions, Asked
+from diffharmon.app.limits import Limits
+from diffharmon.app.visits import Visits
 from diffharmon.config import composed
 from diffharmon.dataset.demo import Demo
 from diffharmon.errors import InputError
@@ -117,13 +120,36 @@ def test_the_command_gives_back_what_it_got(photos, run, name, profile):
     assert gain[0] > gain[2]
 
 
-def test_call_and_command_agree(photos, run):
-    harmonize = Harmonizer(sampler__steps=2, evaluator="none")
+@pytest.fixture(scope="module")
+def page(photos):
+    """What is behind the page, with the same model."""
+    return Actions(Harmonizer(sampler__steps=2, evaluator="none"), Visits(photos / "visits", 9), Limits())
+
+
+def test_call_and_command_agree(photos, run, page):
     for name in ("scan", "web"):
         path = next((photos / "composites").glob(f"{name}.*"))
-        result = harmonize(path, photos / "masks" / f"{name}.png", **WORDS)
+        result = page.harmonizer(path, photos / "masks" / f"{name}.png", **WORDS)
         result.save(photos / "call.png")
         assert (photos / "call.png").read_bytes() == (run / "images" / name / "harmonized.png").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "profile"), [("phone", P3), ("scan", ADOBE), ("web", P3), ("sticker", None)])
+def test_page_and_command_agree_and_the_page_shows_the_photo_as_littlecms_does(photos, run, page, name, profile):
+    path, mask = next((photos / "composites").glob(f"{name}.*")), photos / "masks" / f"{name}.png"
+    words = {side: WORDS[side].split() for side in ("foreground", "background")}
+    visit = page.visits.of(name)
+    finished = page.harmonize(visit, Asked(str(path), str(mask), object=WORDS["object"], **words), lambda *_: None)
+    got, saved_as = page.download(visit.folder.name, finished.number, finished.record["best"], "image")
+    assert saved_as == f"{name}_harmonized.png"
+    assert got.read_bytes() == (run / "images" / name / "harmonized.png").read_bytes()
+    eight = (stored(photos, name) / (257 if name == "scan" else 1)).round().astype(np.uint8)
+    wanted = eight[..., :3].astype(float) if profile is None else by_littlecms(eight, profile)
+    if name == "sticker":
+        share = eight[..., 3:] / 255
+        wanted = wanted * share + 255 * (1 - share)
+    shown = np.asarray(Image.open(finished.before)).astype(float)
+    assert np.abs((shown - wanted).mean((0, 1))).max() < 1  # the preview is a JPEG, right on average
 
 
 def test_variants_are_pictures_to_choose_from(run, photos):

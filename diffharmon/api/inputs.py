@@ -1,6 +1,8 @@
 """What a call is given, read and put together as a composite."""
 
+import os
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from diffharmon import images
@@ -30,12 +32,13 @@ def read_composite(
     if mask is None:
         raise InputError("mask: expected the foreground mask of the composite, got none")
     foreground = load_mask(mask, max_megapixels)
-    images.check_mask(foreground, source.picture.image, "mask")
+    named = os.fspath(mask) if isinstance(mask, str | os.PathLike) else "given"
+    images.check_mask(foreground, source.picture.image, named)
     return source, source.picture.composite(source.name, "call", foreground)
 
 
 def compose_cut_out(
-    cut_out: Any, background: Any, position: tuple[int, int], max_megapixels: float = images.MAX_MEGAPIXELS
+    cut_out: Any, background: Any, position: Any, max_megapixels: float = images.MAX_MEGAPIXELS
 ) -> tuple[Loaded, Composite]:
     """Lay a cut-out over a background, in whose colour space they are blended; its alpha becomes the foreground mask.
 
@@ -52,7 +55,9 @@ def compose_cut_out(
         raise InputError(
             "expected a composite and its mask, or foreground= a cut-out with alpha and background= a photo"
         )
+    if len(tuple(position)) != 2 or not all(isinstance(place, Integral) for place in position):
+        raise InputError(f"position: expected a column and a row in whole pixels, got {position!r}")
     front = load(cut_out, "foreground", max_megapixels).picture
     behind = load(background, "background", max_megapixels)
-    photo, cover = lay_over(front, behind.picture, position)
+    photo, cover = lay_over(front, behind.picture, tuple(map(int, position)))
     return behind, photo.composite(behind.name, "call", cover)

@@ -1,5 +1,6 @@
 """What happens when a visitor of the page does something; every action is a function of plain values."""
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from diffharmon.api.harmonizer import Harmonizer
 from diffharmon.api.inputs import read_composite
 from diffharmon.app.finished import UPLOADS, Finished
 from diffharmon.app.limits import Limits
-from diffharmon.app.pictures import PAINTED, THUMBNAIL, preview, veiled, write_painted
+from diffharmon.app.pictures import PAINTED, THUMBNAIL, preview, strokes, veiled, write_painted
 from diffharmon.app.visits import Visit, Visits
 from diffharmon.app.watching import Follow
 from diffharmon.app.wording import caption, words_of
@@ -28,45 +29,64 @@ Report = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """Words that the describer proposed.
+
+    Attributes:
+        foreground: For the light on the foreground.
+        background: For the light of the scene.
+        of: Digest of what it was asked about.
+    """
+
+    foreground: list[str]
+    background: list[str]
+    of: str = ""
+
+
+@dataclass(frozen=True)
 class Asked:
     """What the page's inputs hold when a visitor presses the button; None and empty stand for "as configured".
 
     Attributes:
         composite: The uploaded photo.
-        mask: The uploaded mask, which counts before the painting.
+        mask: The uploaded mask.
         painting: The painting's layers.
         object: Name of the foreground object.
         foreground: Words for the light on the foreground.
         background: Words for the light of the scene.
-        proposal: What the describer had proposed; the same words then count with all it knows beyond them.
+        proposal: What the describer had proposed; the same words for the same photo and mask then count with all it
+            knows beyond them.
         strength: How far to go.
         variants: How many results.
         seed: Of all that is random.
         colour: Treat a grey photo as one with colours.
+        painted: The painting is in front, so it counts before an uploaded mask; else the other way round.
     """
 
     composite: str | None
     mask: str | None = None
     painting: Mapping[str, Any] | None = None
-    object: str = ""
-    foreground: Sequence[str] = ()
-    background: Sequence[str] = ()
-    proposal: Sequence[Sequence[str]] | None = None
+    object: str | None = None
+    foreground: Sequence[str] | None = None
+    background: Sequence[str] | None = None
+    proposal: Proposal | None = None
     strength: float | None = None
     variants: int | None = None
     seed: int | None = None
     colour: bool = False
+    painted: bool = False
 
-    def words(self) -> dict[str, Any]:
+    def words(self, of: str = "") -> dict[str, Any]:
         """Return the words as arguments of a call; none where they are left to the describer.
+
+        Args:
+            of: Digest of photo and mask.
 
         Raises:
             InputError: Only one side has words.
         """
         sides = {"foreground": words_of(self.foreground), "background": words_of(self.background)}
-        if not any(sides.values()) or (
-            self.proposal and list(sides.values()) == [list(side) for side in self.proposal]
-        ):
+        if not any(sides.values()) or self.proposal == Proposal(sides["foreground"], sides["background"], of):
             return {}
         for side, words in sides.items():
             if not words:
@@ -108,7 +128,7 @@ class Actions:
         _, made = read_composite(composite, mask, self.limits.megapixels)
         return veiled(made.image, made.mask)
 
-    def propose(self, visit: Visit, asked: Asked) -> tuple[list[str], list[str]]:
+    def propose(self, visit: Visit, asked: Asked) -> Proposal:
         """Ask the describer for words of both sides.
 
         Raises:
@@ -119,12 +139,13 @@ class Actions:
             job = self.job(asked, folder)
             options: dict[str, Any] = {"colour": asked.colour, "max_megapixels": self.limits.megapixels}
             found = self.harmonizer.describe(job.composite, job.mask, **options)
+            return Proposal(
+                write_words(found.foreground, found.foreground_weights),
+                write_words(found.background, found.background_weights),
+                digest(job.composite, job.mask, asked.colour),
+            )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return (
-            write_words(found.foreground, found.foreground_weights),
-            write_words(found.background, found.background_weights),
-        )
 
     def harmonize(self, visit: Visit, asked: Asked, report: Report) -> Finished:
         """Harmonize a photo into a new result of the visit.
@@ -153,23 +174,24 @@ class Actions:
         uploads = folder / UPLOADS
         uploads.mkdir(parents=True, exist_ok=True)
         composite = Path(shutil.copy(asked.composite, uploads))
-        if asked.mask is not None:
+        if asked.mask is not None and not (asked.painted and strokes(asked.painting)):
             mask = Path(shutil.copy(asked.mask, uploads / f"{composite.stem}_mask{Path(asked.mask).suffix}"))
         else:
             mask = uploads / f"{composite.stem}_mask.png"
             size = images.read_image(composite, self.limits.megapixels).image.shape[-2:]
             write_painted(asked.painting, (size[0], size[1]), mask)
-        return Job(composite, mask, self.settings(asked))
+        return Job(composite, mask, self.settings(asked, digest(composite, mask, asked.colour)))
 
-    def settings(self, asked: Asked) -> dict[str, Any]:
+    def settings(self, asked: Asked, of: str) -> dict[str, Any]:
         """Return the arguments of the call; what the method does not take is left out."""
         takes = self.harmonizer.takes
-        settings: dict[str, Any] = asked.words() if "words" in takes else {}
-        if asked.object.strip() and (settings or "object" in takes):
-            settings["object"] = asked.object.strip()
-        for name in ("strength", "variants", "seed"):
-            if name in takes and getattr(asked, name) is not None:
-                settings[name] = getattr(asked, name)
+        settings: dict[str, Any] = asked.words(of) if "words" in takes else {}
+        name = (asked.object or "").strip()
+        if name and (settings or "object" in takes):
+            settings["object"] = name
+        for key in ("strength", "variants", "seed"):
+            if key in takes and getattr(asked, key) is not None:
+                settings[key] = getattr(asked, key)
         return settings | {"colour": True} if asked.colour else settings
 
     def finished(self, visit: Visit, number: int) -> Finished:
@@ -195,3 +217,9 @@ class Actions:
         """
         finished = self.finished(self.visits.named(name), number)
         return finished.download(variant, kind, self.harmonizer.config)
+
+
+def digest(composite: Path, mask: Path, colour: bool) -> str:
+    """Return what tells one photo with its mask, read with colours or not, from any other."""
+    parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (composite, mask)]
+    return " ".join([*parts, str(colour)])

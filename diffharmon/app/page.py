@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffharmon.app.actions import Actions, Asked
+from diffharmon.app.actions import Actions, Asked, Proposal
 from diffharmon.app.finished import Finished
 from diffharmon.app.visits import Visit
 from diffharmon.app.wording import caption, choices, links, plain, sentence
@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 TITLE = "diffharmon"
 PAINT = ("#ff4d4d", 0.55)
 VARIANTS = 3
+DROP = 150  # height of a field for a file, pixels
 PROGRESS = gr.Progress()  # as a default it asks Gradio for the progress of the event
+STOPPED = "<p><span>Stopped.</span></p>"
 EMPTY = "<p><span>The result appears here: before on the left of the line, after on its right.</span></p>"
 INTRODUCTION = (
     "# diffharmon\nA pasted object gets the light of the photo around it. "
@@ -58,9 +60,9 @@ class Page:
     def photo(self) -> None:
         """Lay out the photo and its mask."""
         types = list(SUFFIXES)
-        self.composite = gr.File(label="Photo with the pasted object", file_types=types, height=120, elem_id="photo")
+        self.composite = gr.File(label="Photo with the pasted object", file_types=types, height=DROP, elem_id="photo")
         with gr.Tabs(visible=False) as self.masks:
-            with gr.Tab("Paint the mask"):
+            with gr.Tab("Paint the mask") as self.painting_tab:
                 self.painting = gr.ImageEditor(
                     label="Paint over the pasted object",
                     show_label=False,
@@ -73,8 +75,8 @@ class Page:
                     interactive=True,
                     elem_id="painting",
                 )
-            with gr.Tab("Drop a mask", id="file"):
-                self.mask = gr.File(label="Mask: white on the object", file_types=types, height=120, elem_id="mask")
+            with gr.Tab("Drop a mask") as self.mask_tab:
+                self.mask = gr.File(label="Mask: white on the object", file_types=types, height=DROP, elem_id="mask")
                 self.checked = gr.Image(label="What it selects", visible=False, buttons=[], interactive=False)
 
     def light(self) -> None:
@@ -118,6 +120,7 @@ class Page:
             show_label=False,
             visible=False,
             columns=4,
+            fit_columns=False,
             height="auto",
             object_fit="contain",
             allow_preview=False,
@@ -134,6 +137,7 @@ class Page:
             self.history = gr.Gallery(
                 show_label=False,
                 columns=4,
+                fit_columns=False,
                 height="auto",
                 allow_preview=False,
                 buttons=[],
@@ -144,26 +148,30 @@ class Page:
 
     def connect(self, page: gr.Blocks) -> None:
         """Connect buttons and inputs with their actions."""
-        proposal, shown = gr.State(None), gr.State(-1)
+        proposal, shown, painted = gr.State(None), gr.State(-1), gr.State(True)
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
         asked = [self.composite, self.mask, self.painting, self.object, self.foreground, self.background]
-        asked += [proposal, self.strength, self.variants, self.seed, self.colour]
+        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted]
         result = [self.slider, self.status, self.gallery, self.links, self.looks, self.attention, shown]
         past = [self.past, self.history]
         page.load(self.sweep, **hidden)
         self.composite.change(self.open, [self.composite], [self.masks, self.painting, self.mask], **hidden)
         self.mask.change(self.check, [self.composite, self.mask], [self.checked], **hidden)
+        words = [self.foreground, self.background, proposal]
+        gr.on([self.composite.change, self.mask.change], self.outdate, words, words, **hidden)
+        self.painting_tab.select(lambda: True, None, [painted], queue=False, **hidden)
+        self.mask_tab.select(lambda: False, None, [painted], queue=False, **hidden)
         reading = self.propose.click(
             self.read_light,
             asked,
-            [self.foreground, self.background, proposal],
+            words,
             show_progress_on=[self.foreground, self.background],
             **model,
         )
         running = self.go.click(self.harmonize, asked, [*result, *past], show_progress_on=[self.slider], **model)
         stopping = {"cancels": [reading, running], "queue": False, **hidden}
-        self.stop.click(self.halt, None, [self.status], **stopping)
+        self.stop.click(self.halt, [self.status], [self.status], **stopping)
         self.gallery.select(self.choose, [shown], result, **hidden)
         self.history.select(self.recall, None, result, **hidden)
         self.forget.click(self.clear, None, [*result, *past], **hidden)
@@ -201,7 +209,13 @@ class Page:
     def read_light(self, request: gr.Request, *asked: Any) -> tuple[list[str], list[str], Any]:
         """Put the describer's words into the boxes."""
         found = self.attempt(self.actions.propose, self.visit(request), Asked(*asked))
-        return (*found, found)
+        return found.foreground, found.background, found
+
+    def outdate(self, foreground: list[str], background: list[str], proposal: Proposal | None) -> tuple[Any, ...]:
+        """Empty the words where they are a proposal for another photo or mask; keep the visitor's own."""
+        if proposal is None or (foreground, background) != (proposal.foreground, proposal.background):
+            return foreground, background, proposal
+        return [], [], None
 
     def harmonize(self, request: gr.Request, progress: gr.Progress = PROGRESS, *asked: Any) -> tuple[Any, ...]:
         """Harmonize and show the best result."""
@@ -218,7 +232,7 @@ class Page:
         record = finished.record
         best = record["variants"][record["best"]]
         entries = [(str(finished.after(n)), caption(one, best)) for n, one in enumerate(record["variants"])]
-        maps = [str(finished.folder / name) for name in record["attention"]]
+        maps = [(str(finished.folder / name), word) for name, word in record["attention"].items()]
         error = self.attempt(finished.lut_error, variant)
         return (
             (str(finished.before), str(finished.after(variant))),
@@ -247,10 +261,10 @@ class Page:
         finished = self.attempt(self.actions.finished, visit, int(folder.name))
         return self.shown(visit, finished, finished.record["best"])
 
-    def halt(self, request: gr.Request) -> str:
-        """Stop what runs for this visitor."""
+    def halt(self, request: gr.Request, status: str | None) -> str:
+        """Stop what runs for this visitor; what is said of the result shown stays."""
         self.visit(request).stop()
-        return "<p><span>Stopped.</span></p>"
+        return (status or "").removesuffix(STOPPED) + STOPPED
 
     def clear(self, request: gr.Request) -> tuple[Any, ...]:
         """Delete all results of this visitor."""

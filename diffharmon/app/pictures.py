@@ -38,6 +38,12 @@ def veiled(image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], side: in
     return Image.fromarray((photo * share + 255 * (1 - share)).round().astype(np.uint8))
 
 
+def strokes(painting: Any) -> list[np.ndarray]:
+    """Return where paint is, for each layer of the editor's value that has some."""
+    layers = [np.asarray(layer)[..., 3] > 0 for layer in (painting or {}).get("layers") or [] if layer is not None]
+    return [layer for layer in layers if layer.any()]
+
+
 def write_painted(painting: Any, size: tuple[int, int], path: Path) -> None:
     """Write what was painted on a preview as a mask file of the photo's size; a preview's pixel makes a soft border.
 
@@ -49,8 +55,8 @@ def write_painted(painting: Any, size: tuple[int, int], path: Path) -> None:
     Raises:
         InputError: Nothing was painted.
     """
-    layers = [np.asarray(layer)[..., 3] > 0 for layer in (painting or {}).get("layers") or [] if layer is not None]
-    if not any(layer.any() for layer in layers):
+    layers = strokes(painting)
+    if not layers:
         raise InputError(NO_MASK)
     cover = torch.from_numpy(np.any(layers, axis=0).astype(np.float32))[None]
     images.write_image(path, images.resize(cover, size, "bilinear"))

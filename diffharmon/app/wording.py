@@ -51,7 +51,7 @@ def links(visit: str, number: int, variant: int, record: Mapping[str, Any], lut_
     form = Path(entry["file"]).suffix[1:].upper()
     offered = {
         "image": ("Photo", f"{form}, {record['depth']} bits"),
-        "lut": ("Lookup table", f"CUBE, within {lut_error} of 255 levels"),
+        "lut": ("Lookup table", f"CUBE, error {lut_error} of 255"),
         "layers": ("Layers", "PSD"),
         "mask": ("Mask", Path(record["mask"]).suffix[1:].upper()),
         "config": ("Settings", "YAML"),
@@ -83,4 +83,5 @@ def plain(error: Exception, folders: Sequence[Path]) -> str:
     text = describe_error(error)
     for folder in folders:
         text = re.sub(rf"{re.escape(str(folder))}(?:/[^/\s]+)*/", "", text)
-    return text[:1].upper() + text[1:]
+    first, _, _ = text.partition(" ")
+    return text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is

@@ -1,6 +1,7 @@
 """One photo of one visitor: harmonized into a folder that holds all that is shown and downloaded of it."""
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from diffharmon.api.harmonizer import Harmonizer
 from diffharmon.api.result import Result
 from diffharmon.app.pictures import SHOWN, preview
 from diffharmon.app.visits import RECORD
+from diffharmon.config.choices import escaped
 from diffharmon.files import write_text
 from diffharmon.images import suffix_of, write_result
 from diffharmon.results.panels import attention_overlay, write
@@ -57,10 +59,9 @@ def harmonize(
     result = harmonizer(job.composite, job.mask, **job.settings, max_megapixels=max_megapixels, watch=watch)
     save_jpeg(result.composite.image, folder / BEFORE, result)
     variants = [write_variant(variant, number, folder, watch) for number, variant in enumerate(result.variants)]
-    maps = []
-    for number, (word, values) in enumerate(result.attention.items()):
-        maps.append(f"attention_{number:02d}.png")
-        write(folder / maps[-1], attention_overlay(result.composite.image, values, word))
+    maps = {f"attention_{number:02d}.png": word for number, word in enumerate(result.attention)}
+    for name, word in maps.items():
+        write(folder / name, attention_overlay(result.composite.image, result.attention[word]))
     best = next(number for number, one in enumerate(result.variants) if one.harmonized is result.harmonized)
     record = {
         "composite": job.composite.name,
@@ -101,15 +102,23 @@ def save_jpeg(image: Any, path: Path, result: Result) -> None:
 def command_of(harmonizer: Harmonizer, job: Job, overrides: Sequence[str]) -> str:
     """Return the command that gives the same results in the folder of photo and mask."""
     settings = dict(job.settings)
-    given = ["dataset=single", f"dataset.image={job.composite.name}", f"dataset.mask={job.mask.name}"]
+    given: dict[str, Any] = {"dataset": "single", "dataset.image": job.composite.name, "dataset.mask": job.mask.name}
     if settings.get("foreground") is not None:
-        given.append("describer=fixed")
+        # What configured another describer does not fit the one that gives the words.
+        overrides = [override for override in overrides if not re.match(r"[+~]*describer\b", override)]
+        given |= {"describer": "fixed"}
+        given |= {f"describer.{side}": " ".join(settings[side]) for side in ("foreground", "background")}
         settings["object"] = settings.get("object") or "object"
-    for name in ("foreground", "background"):
-        if settings.get(name) is not None:
-            given.append(f"describer.{name}={' '.join(settings[name])}")
     if settings.get("strength") is not None:
         place = "method" if "strength" in harmonizer.config.method else "recomposer"
-        given.append(f"{place}.strength={settings['strength']:g}")
-    given += [f"{key}={settings[name]}" for name, key in SETTINGS.items() if settings.get(name) not in (None, False)]
-    return shlex.join(["diffharmon", *overrides, *given])
+        given[f"{place}.strength"] = settings["strength"]
+    given |= {key: settings[name] for name, key in SETTINGS.items() if settings.get(name) not in (None, False)}
+    return shlex.join(["diffharmon", *overrides, *(f"{key}={spelled(value)}" for key, value in given.items())])
+
+
+def spelled(value: Any) -> str:
+    """Spell a value in Hydra's grammar: text that it would read otherwise in quotes."""
+    if not isinstance(value, str):
+        return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    plain = re.fullmatch(r"[A-Za-z][\w.-]*", value) and value.lower() not in ("true", "false", "null", "nan", "inf")
+    return value if plain else f"'{escaped(value)}'"

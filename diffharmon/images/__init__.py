@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from diffharmon.images.colour import from_srgb, kind, to_srgb
-from diffharmon.images.decoding import decode, image_size
+from diffharmon.images.decoding import Pixels, decode, held, image_size
 from diffharmon.images.levels import from_samples, from_uint8, samples, to_uint8
-from diffharmon.images.masks import MASK_FLOOR, MASK_THRESHOLD, Mask, MaskRule, check_mask, load_mask
+from diffharmon.images.masks import MASK_FLOOR, MASK_THRESHOLD, Mask, MaskRule, check_mask, load_mask, mask_of
 from diffharmon.images.opening import MAX_MEGAPIXELS, SMALLEST_SIDE, require_regular
 from diffharmon.images.writing import (
     SUFFIX_OF_DEPTH,
@@ -41,15 +41,19 @@ __all__ = [
     "Mask",
     "MaskRule",
     "Picture",
+    "Pixels",
     "binary_mask",
     "check_background",
     "check_mask",
     "coloured",
     "from_srgb",
     "from_uint8",
+    "held",
     "image_size",
     "load_mask",
+    "mask_of",
     "own_values",
+    "picture_from",
     "picture_of",
     "quantize",
     "read_image",
@@ -136,7 +140,12 @@ def read_image(
         InputError: For a missing, damaged or too small file (a side under 8 pixels), one of more than
             ``max_megapixels`` million pixels, or one of a format that is not read.
     """
-    pixels = decode(Path(path), max_megapixels)
+    picture = picture_from(decode(Path(path), max_megapixels), profiles)
+    return coloured(picture) if colour else picture
+
+
+def picture_from(pixels: Pixels, profiles: bool = True) -> Picture:
+    """Return the picture of decoded samples; see ``read_image``."""
     channels = pixels.values.shape[2]
     own = from_samples(pixels.values[..., : 3 if channels >= 3 else 1], pixels.peak).expand(3, -1, -1).contiguous()
     alpha = from_samples(pixels.values[..., -1:], pixels.peak) if channels in (2, 4) else None
@@ -144,8 +153,7 @@ def read_image(
         picture = picture_of(own, alpha, pixels.profile, pixels.depth, pixels.grey)
     else:
         picture = Picture(own, alpha, pixels.profile, pixels.depth, pixels.grey)
-    picture = replace(picture, linear=pixels.linear, metadata=pixels.metadata)
-    return coloured(picture) if colour else picture
+    return replace(picture, linear=pixels.linear, metadata=pixels.metadata)
 
 
 def picture_of(

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from diffharmon.errors import InputError
 from diffharmon.images.colour import kind
@@ -29,6 +29,7 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
+_SUBFILE, _OLD_SUBFILE = 254, 255  # TIFF 6.0, section 8: 0 and 1 for a whole picture
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 
@@ -61,6 +62,31 @@ def decode(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
     """Read a file's upright samples; whatever is wrong with it becomes an ``InputError`` of one line that names it."""
     with _damage_named(path):
         return _load(path.expanduser(), max_megapixels)
+
+
+def held(picture: Image.Image, what: str) -> Pixels:
+    """Return the samples of an image that Pillow holds, in the colour space that it states.
+
+    Args:
+        picture: The image.
+        what: What it is, for messages.
+
+    Raises:
+        InputError: It states that it is not upright, so that a mask may fit it turned or not; or it is of a mode or
+            range that is not read.
+    """
+    turned = undamaged(lambda: picture.getexif().get(ORIENTATION, 1), 1)
+    if turned in _UPRIGHT:
+        raise InputError(f"{what} is not upright by its EXIF data; expected it after PIL.ImageOps.exif_transpose")
+    labels = np.asarray(picture) if picture.mode == "P" else None
+    try:
+        values, peak = _samples(picture, what)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{what} of Pillow's mode {picture.mode} cannot be read: {error}") from None
+    depth = {255.0: 8, 65535.0: 16}.get(peak, 32)
+    grey = picture.mode in _GREY_MODES or values.shape[2] < 3
+    stated = None if picture.mode in ("CMYK", "YCbCr", "HSV") else profile_of(picture)
+    return Pixels(values, peak, depth, grey, _fitting(stated, grey), labels)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -112,6 +138,7 @@ def _load(path: Path, max_megapixels: float) -> Pixels:
 
 
 def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
+    _require_single(picture, path)
     mode = picture.mode
     is_tiff = picture.format == "TIFF"
     deep = deep_samples(picture, path)
@@ -127,6 +154,21 @@ def _from_pillow(picture: Image.Image, path: Path) -> Pixels:
     grey = mode in _GREY_MODES or mode.startswith("I;16") or values.shape[2] < 3
     profile = None if mode == "CMYK" else _fitting(profile_of(picture, path), grey)
     return Pixels(values, peak, depth, grey, profile, labels, metadata=metadata_of(picture))
+
+
+def _require_single(picture: Image.Image, path: Path) -> None:
+    """Refuse a file of several pictures, such as an animation; small copies and masks beside a photo are none."""
+    count = frames = getattr(picture, "n_frames", 1)
+    if picture.format not in ("GIF", "PNG", "WEBP", "AVIF", "TIFF") or frames < 2:
+        return
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        count = 1
+        for number in range(1, frames):
+            picture.seek(number)
+            count += picture.tag_v2.get(_SUBFILE, 0) == 0 and picture.tag_v2.get(_OLD_SUBFILE, 1) == 1
+        picture.seek(0)
+    if count > 1:
+        raise InputError(f"{path} holds {count} pictures, expected one; save that one as a file of its own")
 
 
 def _fitting(profile: bytes | None, grey: bool) -> bytes | None:
@@ -152,7 +194,7 @@ def _from_tiff(path: Path, max_megapixels: float) -> Pixels:
     return Pixels(values, peak, 8 * min(values.dtype.itemsize, 4), grey, profile)
 
 
-def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:
+def _samples(picture: Image.Image, path: Path | str) -> tuple[np.ndarray, float]:
     """Bring any Pillow mode to ``h w c`` samples and their peak."""
     if picture.mode.startswith("I;16"):
         return np.asarray(picture)[..., None].astype(np.uint16), 65535.0
@@ -162,7 +204,7 @@ def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:
         return _in_range(values[..., None], peak, path), peak
     if picture.mode == "CMYK":
         picture = _from_cmyk(picture)
-    elif "transparency" in picture.info or picture.mode in ("LA", "PA", "La", "RGBA", "RGBa"):
+    elif picture.has_transparency_data:
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "L"):
         picture = picture.convert("L")
@@ -172,7 +214,7 @@ def _samples(picture: Image.Image, path: Path) -> tuple[np.ndarray, float]:
     return array.reshape(*array.shape[:2], -1), 255.0
 
 
-def _in_range(values: np.ndarray, peak: float, path: Path) -> np.ndarray:
+def _in_range(values: np.ndarray, peak: float, path: Path | str) -> np.ndarray:
     if not (values.min() >= 0 and values.max() <= peak):  # also true for NaN
         raise InputError(
             f"{path} holds values from {values.min()} to {values.max()}, expected values from 0 to {peak:g}"

@@ -36,6 +36,10 @@ class Lut:
     def save(self, path: str | Path, title: str = "diffharmon") -> None:
         """Write the table as an Adobe Cube file (specification 1.0): red changes fastest.
 
+        Args:
+            path: The file.
+            title: What readers show; the format has no letters beyond ASCII, which become question marks.
+
         Raises:
             InputError: The name does not end in ``.cube``.
         """
@@ -43,7 +47,8 @@ class Lut:
         if path.suffix.lower() != ".cube":
             raise InputError(f"lookup tables are written as .cube files, got {path.name}")
         rows = self.table.transpose(2, 1, 0, 3).reshape(-1, 3)
-        header = [f'TITLE "{title}"', f"LUT_3D_SIZE {len(self.table)}", "DOMAIN_MIN 0 0 0", "DOMAIN_MAX 1 1 1"]
+        plain = title.encode("ascii", "replace").decode().replace('"', "'")
+        header = [f'TITLE "{plain}"', f"LUT_3D_SIZE {len(self.table)}", "DOMAIN_MIN 0 0 0", "DOMAIN_MAX 1 1 1"]
         lines = header + [f"{red:.6f} {green:.6f} {blue:.6f}" for red, green, blue in rows]
         path.write_text("\n".join(lines) + "\n", encoding="ascii")
 

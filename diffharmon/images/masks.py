@@ -70,14 +70,23 @@ class Mask:
 
 
 def load_mask(path: Path, rule: MaskRule | None = None, max_megapixels: float = MAX_MEGAPIXELS) -> Mask:
-    """Read a foreground mask by the rule at the top of this module.
+    """Read a foreground mask of a file; raises ``InputError`` as ``mask_of``, or where it cannot be read."""
+    return mask_of(decode(path, max_megapixels), path, rule)
+
+
+def mask_of(pixels: Pixels, path: Path | str, rule: MaskRule | None = None) -> Mask:
+    """Find the foreground mask among decoded samples by the rule at the top of this module.
+
+    Args:
+        pixels: The samples.
+        path: Their file, or what else to call them in messages.
+        rule: The settings that decide where the samples leave doubt.
 
     Raises:
-        InputError: For a file that cannot be read, or that leaves in doubt what the mask is; the message names the
-            channels or labels that were found and the settings that decide.
+        InputError: They leave in doubt what the mask is; the message names the channels or labels that were found and
+            the settings that decide.
     """
     rule = rule or MaskRule()
-    pixels = decode(path, max_megapixels)
     if rule.label is not None:
         return _of_label(pixels, rule.label, path)
     if rule.channel is not None:
@@ -120,7 +129,7 @@ def _mask(plane: np.ndarray, source: str, floor: int) -> Mask:
     return Mask(torch.from_numpy(np.where(plane > np.float32(floor / 255), plane, np.float32(0)))[None], source)
 
 
-def _of_label(pixels: Pixels, label: int, path: Path) -> Mask:
+def _of_label(pixels: Pixels, label: int, path: Path | str) -> Mask:
     labels = pixels.labels
     if labels is None:
         if not _alike(pixels.values[..., :3], 0.0) or pixels.peak == 1:
@@ -132,7 +141,7 @@ def _of_label(pixels: Pixels, label: int, path: Path) -> Mask:
     return Mask(torch.from_numpy(chosen.astype(np.float32))[None], f"label {label}")
 
 
-def _channel(pixels: Pixels, name: str, path: Path) -> np.ndarray:
+def _channel(pixels: Pixels, name: str, path: Path | str) -> np.ndarray:
     values = pixels.values
     count = values.shape[2]
     if name == "alpha":
@@ -147,7 +156,7 @@ def _channel(pixels: Pixels, name: str, path: Path) -> np.ndarray:
     return values[..., ("red", "green", "blue").index(name)]
 
 
-def _of_alpha(pixels: Pixels, path: Path) -> tuple[np.ndarray, str] | None:
+def _of_alpha(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str] | None:
     """The alpha channel, where it divides the image and no other mask lies in the colours."""
     if pixels.values.shape[2] not in (2, 4):
         return None
@@ -167,7 +176,7 @@ def _of_alpha(pixels: Pixels, path: Path) -> tuple[np.ndarray, str] | None:
     return stored, "alpha"
 
 
-def _of_palette(pixels: Pixels, path: Path) -> tuple[np.ndarray, str] | None:
+def _of_palette(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str] | None:
     """The foreground of a palette with two labels; None where the colours of the palette are grey levels."""
     if pixels.labels is None or _alike(pixels.values[..., :3], pixels.peak):
         return None
@@ -184,7 +193,7 @@ def _of_palette(pixels: Pixels, path: Path) -> tuple[np.ndarray, str] | None:
     return np.where(pixels.labels == foreground, 255, 0).astype(np.uint8), f"palette label {foreground}"
 
 
-def _of_colour(pixels: Pixels, path: Path) -> tuple[np.ndarray, str]:
+def _of_colour(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str]:
     colour = pixels.values[..., :-1] if pixels.values.shape[2] in (2, 4) else pixels.values
     if _alike(colour, pixels.peak):
         return colour[..., 0], "grey"
@@ -241,7 +250,7 @@ def _two_levels(plane: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path) -> None:
+def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path | str) -> None:
     """Refuse levels that are labels: all of them dark, or whole regions of one level between black and white."""
     if values.dtype.kind == "f" or values.max() <= 1:
         return
@@ -269,7 +278,7 @@ def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path) -> 
             )
 
 
-def _refuse_grey_background(plane: np.ndarray, floor: int, source: str, path: Path) -> None:
+def _refuse_grey_background(plane: np.ndarray, floor: int, source: str, path: Path | str) -> None:
     """Refuse a mask whose background is grey: it would change all of the image a little."""
     background = plane <= MASK_THRESHOLD
     count = background.sum()

@@ -36,22 +36,26 @@ _TRANSFERS: dict[int, str | float] = {
 _HDR = {16: "PQ", 18: "HLG"}
 
 
-def profile_of(picture: Image.Image, path: Path) -> bytes | None:
+def profile_of(picture: Image.Image, path: Path | None = None) -> bytes | None:
     """Return the ICC profile of a photo's colour space; None for sRGB, or where nothing is stated.
 
     In the order of the PNG specification (third edition, 4.3): cICP, an ICC profile, sRGB, gAMA with cHRM. A JPEG
     without profile may state Adobe RGB by EXIF's interoperability index R03 (DCF 2.0).
 
+    Args:
+        picture: The photo as Pillow opened it.
+        path: Its file; without it, PNG's cICP is not seen.
+
     Raises:
         InputError: The photo is high dynamic range (PQ or HLG).
     """
     info = picture.info
-    stated = _cicp(path) if picture.format == "PNG" else None
+    stated = _cicp(path) if picture.format == "PNG" and path is not None else None
     if picture.format == "HEIF" and "icc_profile" not in info and info.get("nclx_profile"):
         nclx = info["nclx_profile"]
         stated = (int(nclx["color_primaries"]), int(nclx["transfer_characteristics"]))
     if stated is not None:
-        return _of_code_points(*stated, path)
+        return _of_code_points(*stated, path or "the image")
     embedded = info.get("icc_profile")
     if embedded:
         return embedded if kind(embedded) else None
@@ -93,7 +97,7 @@ def _upright_exif(picture: Image.Image) -> bytes:
     return exif.tobytes() if len(exif) else b""
 
 
-def _of_code_points(primaries: int, transfer: int, path: Path) -> bytes | None:
+def _of_code_points(primaries: int, transfer: int, path: Path | str) -> bytes | None:
     if transfer in _HDR:
         raise InputError(
             f"{path} is a high dynamic range photo ({_HDR[transfer]}), expected standard range, or linear OpenEXR"

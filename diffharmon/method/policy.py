@@ -96,7 +96,10 @@ def decide(
     last = attempts[chain[-1]]
     following = last.iteration + 1
     if following >= policy.iterations:
-        return Stop(best_attempt(attempts, policy), f"all {policy.iterations} iterations done")
+        return Stop(
+            best_attempt(attempts, policy),
+            f"all {policy.iterations} iterations done" if policy.iterations > 1 else "one iteration done",
+        )
     switches, run = _runs(attempts, chain)
     if not _fell(attempts, run, policy.patience):
         return Next(chain[-1], last.description, following)

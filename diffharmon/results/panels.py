@@ -73,9 +73,9 @@ def strip(parts: Mapping[str, Float[Tensor, "3 _ _"]]) -> UInt8[Tensor, "3 y x"]
 
 
 def attention_overlay(
-    image: Float[Tensor, "3 h w"], attention: Float[Tensor, "r c"], word: str
+    image: Float[Tensor, "3 h w"], attention: Float[Tensor, "r c"], word: str | None = None
 ) -> UInt8[Tensor, "3 y x"]:
-    """Lay an attention map over the image as a heat map from its minimum to its maximum, the word as caption."""
+    """Lay an attention map over the image as a heat map from its minimum to its maximum; a word stands above it."""
     picture = fit(image)
     size = (picture.shape[2], picture.shape[1])
     values = attention.detach().float().cpu().numpy()
@@ -86,7 +86,8 @@ def attention_overlay(
     heat = from_uint8(torch.from_numpy(colours.copy()).permute(2, 0, 1))
     grey = picture.mean(0, keepdim=True)
     weight = 0.25 + 0.55 * torch.from_numpy(smooth)[None]
-    return _captioned((1 - weight) * grey + weight * heat, word)
+    overlay = (1 - weight) * grey + weight * heat
+    return to_uint8(overlay) if word is None else _captioned(overlay, word)
 
 
 def attention_strip(image: Float[Tensor, "3 h w"], words: Mapping[str, Float[Tensor, "_ _"]]) -> UInt8[Tensor, "3 y x"]:

@@ -35,7 +35,8 @@ def test_a_change_of_colour_is_learnt(name):
 def test_another_librarys_reader_gives_the_same_colours(tmp_path):
     before = image()
     lut = fit(before, CHANGES["darker and warmer"](before), whole(before))
-    lut.save(tmp_path / "look.cube")
+    lut.save(tmp_path / "look.cube", 'Käse "1"')
+    assert (tmp_path / "look.cube").read_text().startswith("TITLE \"K?se '1'\"\n")
     eight = (before * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     found = np.asarray(Image.fromarray(eight).filter(load_cube_file(str(tmp_path / "look.cube")))).astype(float)
     expected = lut.apply(eight.reshape(-1, 3) / 255).reshape(eight.shape) * 255

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from diffharmon.api.harmonizer import Harmonizer
-from diffharmon.app.actions import Actions, Asked
+from diffharmon.app.actions import Actions, Asked, Proposal
 from diffharmon.app.command import parser
 from diffharmon.app.limits import Limits
 from diffharmon.app.visits import Visits
@@ -70,6 +70,13 @@ def test_a_painted_mask_is_the_mask(actions, photo):
     layer[10:30, 10:30, 3] = 140
     job = actions.job(Asked(photo[0], painting={"layers": [layer]}), actions.visits.of("painter").begin())
     assert np.array_equal(np.asarray(Image.open(job.mask)), photo[3])
+    paints = {"layers": [layer]}
+    for painted, counts in ((True, photo[3] > 0), (False, photo[3] == 0)):
+        Image.fromarray(255 - photo[3]).save(Path(photo[0]).with_name("other.png"))
+        other = str(Path(photo[0]).with_name("other.png"))
+        folder = actions.visits.of("painter").begin()
+        job = actions.job(Asked(photo[0], other, paints, painted=painted), folder)
+        assert np.array_equal(np.asarray(Image.open(job.mask)) > 0, counts)
     with pytest.raises(InputError, match="paint over"):
         actions.job(Asked(photo[0], painting={"layers": []}), actions.visits.of("painter").begin())
 
@@ -108,14 +115,17 @@ def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
 
 def test_errors_are_words_without_the_pages_folders():
     folder = Path("/srv/page/visits")
-    assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "Cat.png is damaged"
+    assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "cat.png is damaged"
+    assert plain(InputError("drop a photo first"), []) == "Drop a photo first"
     assert plain(KeyError("x"), []) == UNEXPECTED
 
 
 def test_words_for_one_side_are_refused_and_an_unchanged_proposal_is_left_to_the_describer():
     with pytest.raises(InputError, match="of the scene"):
         Asked("a.png", foreground=["dim"]).words()
-    assert Asked("a.png", foreground=["dim"], background=["bright"], proposal=(["dim"], ["bright"])).words() == {}
+    asked = Asked("a.png", foreground=["dim"], background=["bright"], proposal=Proposal(["dim"], ["bright"], "photo"))
+    assert asked.words("photo") == {}
+    assert asked.words("another photo") == {"foreground": ["dim"], "background": ["bright"]}
     assert Asked("a.png", foreground=["dim"], background=["warm"]).words()["background"] == ["warm"]
 
 

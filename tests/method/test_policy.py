@@ -110,7 +110,7 @@ TABLE = [
     (history(), 1, Policy(skip_above=0.51), again(0, 0, 0)),
     (history(0.4, 0.3), 1, Policy(skip_above=0.6, iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.5, 0.7, 0.7), 1, Policy(iterations=3), Stop(2, "all 3 iterations done")),
-    ([*history(0.6), trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "all 1 iterations done")),
+    ([*history(0.6), trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "one iteration done")),
 ]
 
 
