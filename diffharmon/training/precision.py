@@ -1,5 +1,7 @@
 """The precision that this machine trains fastest in."""
 
+from collections.abc import Mapping
+
 import torch
 
 
@@ -12,7 +14,7 @@ def bfloat16_is_fast() -> bool:
     if torch.accelerator.is_available():
         return True
     # Only newer versions of torch tell what the CPU has; float32 is right, if slower, where nothing is known.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16"))
 
 
