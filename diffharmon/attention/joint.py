@@ -4,7 +4,7 @@ One softmax runs over both, so its map has four quadrants (arXiv 2508.07519): wh
 Rules touch what the image asks and answers with, never the text's part, which is unstable (arXiv 2510.17803).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as functional
@@ -102,5 +102,6 @@ def _part(projected: Projected, tokens: slice) -> Projected:
 def _rotated(projected: Projected, rotary: tuple[Tensor, Tensor], tokens: slice) -> Projected:
     """Rotate queries and keys by the positions of some tokens of the sequence."""
     query, key, value = projected
-    places = (rotary[0][tokens], rotary[1][tokens])
-    return apply_rotary_emb(query, places, sequence_dim=2), apply_rotary_emb(key, places, sequence_dim=2), value
+    places: Any = (rotary[0][tokens], rotary[1][tokens])
+    query, key = (cast(Tensor, apply_rotary_emb(part, places, sequence_dim=2)) for part in (query, key))
+    return query, key, value
