@@ -1,4 +1,5 @@
 # Every target sets up what it needs: a virtual environment in .venv, installed once under constraints.txt.
+SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -6,7 +7,7 @@ EXTRAS := app,dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tens
 # uv does not read pip's configuration: wheels in pip's local folder are passed on to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: help app demo test test-all lint format type check parity studies clean
+.PHONY: help app demo test test-all gpu lint format type check parity studies clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
@@ -34,6 +35,11 @@ test: $(STAMP) ## Run the default tests.
 
 test-all: $(STAMP) ## Run all tests, the slow ones too.
 	$(BIN)/python -m pytest -n 2 -m 'not gpu and not weights'
+
+gpu: $(STAMP) ## Test on the accelerator that is there, then measure calls at Stable Diffusion 2's size on it: outputs/gpu.md.
+	mkdir -p outputs
+	CUDA_VISIBLE_DEVICES=$${CUDA_VISIBLE_DEVICES-0} $(BIN)/python -m pytest -m gpu
+	set -o pipefail; $(BIN)/python experiments/cost/device.py $(ARGUMENTS) | tee outputs/gpu.md
 
 lint: $(STAMP) ## Check style.
 	$(BIN)/ruff check .

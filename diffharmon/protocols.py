@@ -241,7 +241,10 @@ class EditSource(Protocol):
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Judges harmony without ground truth; a higher score is better."""
+    """Judges harmony without ground truth; a higher score is better.
+
+    One that compares has ``beside(composite)``, which returns the evaluator of that composite's results.
+    """
 
     def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
         """Score one image; a metric with ground truth is no evaluator."""

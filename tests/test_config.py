@@ -48,6 +48,7 @@ def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_pat
         ("describer", "file"): ["describer.path=a.txt"],
         ("describer", "vlm"): ["describer.model=a"],
         ("evaluator", "reference"): ["evaluator.weights=a.pth"],
+        ("evaluator", "vlm_judge"): ["evaluator.model=a"],
         ("method", "editor"): ["method.edits=a"],
         ("method", "external"): ["method.command=[cp,'{image}','{output}']"],
     }

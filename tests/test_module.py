@@ -1,3 +1,4 @@
+import re
 import threading
 from dataclasses import replace
 from functools import partial
@@ -5,12 +6,14 @@ from functools import partial
 import pytest
 import torch
 from lightning import Trainer
+from omegaconf import OmegaConf
 
 from diffharmon import results
+from diffharmon.config import composed
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
 from diffharmon.protocols import Logger
-from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset, explain
+from diffharmon.run.module import REMEDIES, Failure, Finished, HarmonizeModule, PendingDataset, explain
 from diffharmon.run.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 
@@ -40,6 +43,25 @@ def test_running_out_of_memory_says_what_helps(composite):
         assert isinstance(failure, Failure)
         assert "out of memory" in failure.error
         assert "backbone.dtype=bfloat16" in failure.error
+
+
+def test_the_advice_is_that_of_the_stage_in_which_memory_ran_out(composite):
+    class Optimizes:
+        def harmonize(self, composite, observe):
+            with observe.stage("unconditional"):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    failure = HarmonizeModule(Optimizes()).predict_step(composite, 0)
+    assert failure.stage == "unconditional"
+    assert "embedding.unconditional.decode=half" in failure.error
+    assert "gradient_checkpointing" not in explain(MemoryError(), "recompose")
+
+
+def test_every_setting_that_is_advised_exists():
+    config = composed(["backbone=sd2_base", "experiment=paper", "~structure.pidinet"])
+    for advice in REMEDIES.values():
+        for key in re.findall(r"([a-z_.]+)=(?!\[)", advice):
+            assert key == "output" or OmegaConf.select(config, key) is not None, key
 
 
 def test_an_error_of_one_image_is_kept_with_its_reason(composite):

@@ -55,7 +55,8 @@ class MapStore:
 
         Args:
             forward: The pass.
-            whole: Run it to its end, as gradient checkpointing needs, which runs parts of it again.
+            whole: Run it to its end, as gradient checkpointing needs, which runs parts of it again in the backward
+                pass; what is run again has to record as well, so layers go on recording.
         """
         self.recording = True
         try:
@@ -63,7 +64,7 @@ class MapStore:
         except Enough:
             pass
         finally:
-            self.recording = False
+            self.recording = whole
         self.last = "" if whole else next(reversed(self.recorded), "")
 
     def layers(self, action: str) -> list[str]:

@@ -1,6 +1,6 @@
 """What families of diffusion models on an autoencoder's latents share: canvas, encoding, decoding, attention rules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +12,7 @@ from diffharmon.attention.control import attention_control
 from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.canvas import fitted
 from diffharmon.backbone.memory import Memory
+from diffharmon.backbone.offload import Offload, settle, stream, streamed_parts
 from diffharmon.errors import ConfigError
 from diffharmon.types import AttentionRule
 
@@ -31,6 +32,7 @@ class LatentModel(nn.Module):
         fit: Whether the canvas keeps the photo's aspect.
         cell: Side of a latent cell in pixels.
         resolution_multiple: What both sides of a canvas are multiples of.
+        streamed: Names of the parts whose weights come to an accelerator for each call only.
     """
 
     network: Any
@@ -39,12 +41,27 @@ class LatentModel(nn.Module):
     fit: bool
     cell: int
     resolution_multiple: int
+    streamed: tuple[str, ...] = ()
 
-    def freeze(self, gradient_checkpointing: bool) -> None:
+    def freeze(self, gradient_checkpointing: bool, offload: Offload) -> None:
         """Turn off training and weight gradients; part of construction."""
         self.requires_grad_(False).eval()
         if gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
+            self.vae.enable_gradient_checkpointing()
+        self.streamed = streamed_parts(self, offload)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Move the model to a device; parts that are streamed stay, and their layers come when they are called."""
+        for name, part in self.named_children():
+            if name not in self.streamed:
+                part._apply(fn)
+        for name in self.streamed:
+            part = getattr(self, name)
+            settle(part)
+            if self.device.type != "cpu":
+                stream(part, self.device)
+        return self
 
     def check_size(self, path: str) -> None:
         """Refuse a size that the model cannot work at; part of construction, before weights load.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import load_parts, resolution_of
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
@@ -28,8 +29,10 @@ class StableDiffusion(LatentModel):
         canvas: ``square`` squashes every photo to ``size`` x ``size``; ``fit`` keeps the photo's aspect at about the
             same number of pixels.
         dtype: Precision of the network.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoder's, or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not a Stable Diffusion model.
@@ -49,6 +52,7 @@ class StableDiffusion(LatentModel):
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         path = diffusers_folder(path, config)
@@ -59,7 +63,7 @@ class StableDiffusion(LatentModel):
         self.network, self.vae, self.text_encoder, self.tokenizer, self.noise_schedule = load_parts(
             path, revision, variant, DTYPES[dtype]
         )
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
         """Embed prompts, with some of their input embeddings replaced; gradients reach the edits.

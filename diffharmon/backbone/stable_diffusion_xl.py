@@ -24,6 +24,7 @@ from diffharmon.backbone.loading import (
     noise_schedule_of,
     unet_resolution,
 )
+from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import embedding_layer, part_of, penultimate, tokenize, word_positions
 from diffharmon.errors import ModelError
@@ -44,8 +45,10 @@ class StableDiffusionXL(LatentModel):
         canvas: ``fit`` takes the training resolution nearest to the photo's aspect; ``square`` squashes every photo to
             ``size`` x ``size``.
         dtype: Precision of the network.
-        gradient_checkpointing: Trade time for memory when gradients flow through the network.
+        gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
+            encoder's, or ``all`` but the autoencoder's, which is slow.
 
     Raises:
         ModelError: The model is missing, unreachable or not an SDXL base model.
@@ -65,6 +68,7 @@ class StableDiffusionXL(LatentModel):
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        offload: Offload = "none",
     ) -> None:
         super().__init__()
         path = diffusers_folder(path, config, StableDiffusionXLPipeline)
@@ -90,7 +94,7 @@ class StableDiffusionXL(LatentModel):
             self.tokenizer_2, self.text_encoder_2 = load_clip(path, hub, variant, CLIPTextModelWithProjection, "_2")
         if self.tokenizer.get_vocab() != self.tokenizer_2.get_vocab():
             raise ModelError(f"{path}: its two tokenizers split words differently; expected those of an SDXL model")
-        self.freeze(gradient_checkpointing)
+        self.freeze(gradient_checkpointing, offload)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width in pixels at which the model works on a photo of this size."""

@@ -89,7 +89,12 @@ def card_maps(front: Float[Tensor, "k 16"], back: Float[Tensor, "k 16"]) -> Floa
 
     Ridge regression on `map_features`, drawn towards no change where the cards say little.
     """
-    before, after = (cards_of(settings).unflatten(1, (3, -1)).mT for settings in (front, back))
+    return maps_between(cards_of(front), cards_of(back))
+
+
+def maps_between(front: Float[Tensor, "k 30"], back: Float[Tensor, "k 30"]) -> Float[Tensor, "k 5 3"]:
+    """Fit the change of colour from some cards to others, as `card_maps` does from settings."""
+    before, after = (cards.unflatten(1, (3, -1)).mT for cards in (front, back))
     features = map_features(before)
     normal = features.mT @ features + _RIDGE * torch.eye(features.shape[-1])
     return torch.linalg.solve(normal, features.mT @ (after - before))

@@ -1,6 +1,8 @@
 """Building components by ``_target_``."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
@@ -17,6 +19,8 @@ NOT_ARGUMENTS = ("_target_", RECOMMENDED)
 def build(node: Any, **values: Any) -> Any:
     """Build a component with all components inside it; lists and mappings become plain Python ones.
 
+    A component that several others name by interpolation, such as a backbone that also judges, is built once.
+
     Args:
         node: A node of a composed configuration.
         values: Constructor arguments that no configuration holds, such as the run's folder.
@@ -25,13 +29,23 @@ def build(node: Any, **values: Any) -> Any:
         ConfigError: A constructor refuses a setting; the message starts with the setting's full key. Or a part needs
             what the backbone beside it does not provide.
     """
+    return _build(node, {}, values)
+
+
+def _build(node: Any, built: dict[int, Any], values: Mapping[str, Any] = MappingProxyType({})) -> Any:
     if isinstance(node, ListConfig):
-        return [build(item) for item in node]
+        return [_build(item, built) for item in node]
     if not isinstance(node, DictConfig):
         return node
+    if id(node) not in built:  # the configuration outlives this call, so an id is not given twice
+        built[id(node)] = _build_new(node, built, values)
+    return built[id(node)]
+
+
+def _build_new(node: DictConfig, built: dict[int, Any], values: Mapping[str, Any]) -> Any:
     if "backbone" in node and "_target_" in node:
         check_capabilities(node)
-    content = {str(name): build(node[name]) for name in node if name not in NOT_ARGUMENTS}
+    content = {str(name): _build(node[name], built) for name in node if name not in NOT_ARGUMENTS}
     if "_target_" not in node:
         return content
     key = node._get_full_key(None)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from diffharmon.describer.answer_words import read_words
-from diffharmon.describer.faults import AnswerError
+from diffharmon.language_model.faults import AnswerError
 from diffharmon.types import Description
 
 _SIDES = {"foreground": "foreground", "fg": "foreground", "background": "background", "bg": "background"}

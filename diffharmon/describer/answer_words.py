@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
-from diffharmon.describer.faults import AnswerError
 from diffharmon.describer.synonyms import SYNONYMS
+from diffharmon.language_model.faults import AnswerError
 
 _log = logging.getLogger(__name__)
 

@@ -4,23 +4,20 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from diffharmon.clip_model import EMBEDDED, ClipEmbedder
+from diffharmon.condition.clip_reading import AMPLIFY, WORDS, ClipReading, expected_light
 from diffharmon.condition.light import cards_under
-from diffharmon.condition.vocabulary import VOCABULARY, list_of
+from diffharmon.condition.vocabulary import list_of
 from diffharmon.describer import words
 from diffharmon.errors import ConfigError
-from diffharmon.images.regions import close_up, hide
 from diffharmon.types import Attempt, Composite, Description
 
 HELP = "The default, the model shipped with diffharmon, works offline; describer=fixed and describer=file need none."
 _OPTIONS = 24
-WORDS: tuple[str, ...] = tuple(word for entries in VOCABULARY.values() for word in entries)
 
 
 class Clip:
@@ -63,7 +60,7 @@ class Clip:
         words: Annotated[int, Ge(1), Le(3)] = 3,
         contrast: Annotated[float, Ge(0)] = 1.0,
         background: Annotated[float, Ge(0), Le(1)] = 1.0,
-        amplify: Annotated[float, Gt(0)] = 1.45,
+        amplify: Annotated[float, Gt(0)] = AMPLIFY,
         min_difference: Annotated[float, Ge(0)] = 0.0,
         context: bool = True,
         brightness: bool = False,
@@ -80,44 +77,20 @@ class Clip:
         self.background = background
         self.amplify = amplify
         self.min_difference = min_difference
-        self.context = context
-        self.temperature = temperature
-        self.template = template
         self.choices = _choices(words, brightness)
         self.lights = cards_under(self.choices)
-        self.clip = ClipEmbedder(model, "describer.model", HELP)
+        self.reading = ClipReading(ClipEmbedder(model, "describer.model", HELP), context, temperature, template)
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
         """Describe a composite by the best-fitting words that were not tried."""
-        views = self.embed_regions(composite)
+        views = self.reading.embed(composite)
         name = self._name(views[:, 0])
-        return words.choose(self.ranked(name, self.read(views, name)), previous)
-
-    def embed_regions(self, composite: Composite) -> Float[Tensor, "v 2 d"]:
-        """Embed foreground and background as unit vectors, in every view of the composite."""
-        whole = torch.cat([composite.image, composite.mask.to(composite.image)])
-        shown = []
-        for view in (whole, close_up(whole, composite.mask)):
-            for turned in (view, view.flip(-1)):
-                shown += [self._show(turned, region) for region in (turned[3:], 1 - turned[3:])]
-        return self.clip.embed_images(shown).unflatten(0, (-1, 2))
-
-    def _show(self, view: Float[Tensor, "4 h w"], region: Float[Tensor, "1 h w"]) -> Float[Tensor, "3 s s"]:
-        """Hide the rest before resizing, so that nothing of it is seen, or screen it after, so that pixels count."""
-        image = view[:3] if self.context else hide(view[:3], region, False)
-        layers = torch.cat([image, region])[None]
-        small = functional.interpolate(layers, (self.clip.side,) * 2, mode="bilinear", antialias=True)[0].clamp(0, 1)
-        return hide(small[:3], small[3:], True) if self.context else small[:3]
-
-    def read(self, views: Float[Tensor, "v 2 d"], name: str) -> Float[Tensor, "2 54"]:
-        """Return the probability of every word, in the order of `WORDS`, in foreground and background."""
-        prompts = [self.template.replace("{object}", name).replace("{word}", word) for word in WORDS]
-        logits = self.clip.scale * views @ self.clip.embed_texts(prompts).T
-        return (logits / self.temperature).softmax(dim=-1).mean(0).cpu()
+        probabilities = self.reading.probabilities(views, self.reading.prompts(name))
+        return words.choose(self.ranked(name, probabilities), previous)
 
     def ranked(self, name: str, probabilities: Float[Tensor, "2 54"]) -> list[Description]:
         """Return descriptions, the one of minimum expected squared error first."""
-        target = self.expected(probabilities)
+        target = expected_light(probabilities, self.background, self.amplify)
         if (target[0] - target[1]).square().mean().sqrt() < self.min_difference:
             target = target.mean(0, keepdim=True).expand(2, -1)
         errors = (self.lights - target[:, None]).square().mean(-1)
@@ -130,16 +103,10 @@ class Clip:
             for place in total.flatten().argsort(stable=True).tolist()
         ]
 
-    def expected(self, probabilities: Float[Tensor, "2 54"]) -> Float[Tensor, "2 30"]:
-        """Return the light of foreground and background, averaged over the words by their probability."""
-        neutral = cards_under([()])
-        weights = torch.tensor([[1.0], [self.background]])
-        return neutral + self.amplify * weights * (probabilities @ cards_under([(word,) for word in WORDS]) - neutral)
-
     def _name(self, foreground: Float[Tensor, "v d"]) -> str:
         if len(self.objects) == 1:
             return self.objects[0]
-        similarity = foreground.mean(0) @ self.clip.embed_texts(self.objects).T
+        similarity = foreground.mean(0) @ self.reading.clip.embed_texts(self.objects).T
         return self.objects[int(similarity.argmax())]
 
 

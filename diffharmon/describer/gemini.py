@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar
 
-from diffharmon.describer import key, service
 from diffharmon.describer.gemini_service import GeminiService
+from diffharmon.language_model import key, service
+from diffharmon.language_model.service import mapped_errors
 
 # The SDK keeps key and endpoint in one global place; a client must be made before another thread changes them.
 _CONFIGURING = threading.Lock()
@@ -29,7 +30,7 @@ class Gemini(GeminiService):
         parts = [text, *({"mime_type": "image/png", "data": file} for file in files)]
         self.pace.wait()
         unreachable = (exceptions.RetryError, requests.exceptions.RequestException)
-        with self._mapped_errors(exceptions.GoogleAPICallError, unreachable, ParseError):
+        with mapped_errors(exceptions.GoogleAPICallError, unreachable, ParseError, *self._connection()):
             reply = model.generate_content(parts, request_options={"timeout": self.timeout, "retry": None})
         return key.redact(_text(reply))
 

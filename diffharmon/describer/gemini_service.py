@@ -1,16 +1,15 @@
 """Gemini as describer, for either SDK: settings, retries, pace, and how errors read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le
 from PIL import Image
 
-from diffharmon.describer import service
 from diffharmon.describer.prompted import PromptedDescriber
-from diffharmon.describer.retry import Pace, Retry
+from diffharmon.language_model import service
+from diffharmon.language_model.retry import Pace, Retry
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
 
@@ -87,27 +86,5 @@ class GeminiService(ABC):
         files = [service.encode(picture) for picture in pictures]
         return self.retry.run(lambda: self._request(text, files))
 
-    @contextmanager
-    def _mapped_errors(
-        self,
-        refused: type[Exception],
-        unreachable: tuple[type[Exception], ...],
-        unreadable: type[Exception],
-    ) -> Iterator[None]:
-        """Turn the errors of an SDK into ``DescriberError``, without secrets.
-
-        Args:
-            refused: The service's own errors, with ``code``, ``message`` and ``response``.
-            unreachable: Timeouts and broken connections.
-            unreadable: A reply that is not the service's JSON.
-        """
-        try:
-            yield
-        except refused as error:
-            code, message = getattr(error, "code", None), getattr(error, "message", None)
-            headers = getattr(getattr(error, "response", None), "headers", None) or {}
-            raise service.status_error(int(code or 0), str(message or ""), headers, self.model) from None
-        except unreachable as error:
-            raise service.unreachable(error, self.endpoint, self.timeout) from None
-        except unreadable as error:
-            raise service.unreadable(error) from None
+    def _connection(self) -> tuple[str, str, str | None, float]:
+        return self.model, "describer.model", self.endpoint, self.timeout

@@ -8,8 +8,8 @@ from PIL import Image
 
 from diffharmon.describer import answer, cache, words
 from diffharmon.describer import prompt as prompts
-from diffharmon.describer.faults import AnswerError
 from diffharmon.errors import ConfigError, DescriberError
+from diffharmon.language_model.faults import AnswerError
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
 

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.condition.reader.reading import WEIGHTS, LightReader
+from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, WEIGHTS, LightReader
 from diffharmon.condition.wording import put_into_words
 from diffharmon.describer import words as describing
 from diffharmon.errors import InputError
@@ -29,20 +29,22 @@ class Reader:
     Args:
         weights: Folder or hub id of the reader's network.
         near: Share of the near background's rule in the change, see `LightReader`.
+        clip: Share of CLIP's reading in the change.
         strength: How far to go: 1 as read. The default makes fewer composites worse, see experiments/reader.
         words: Words a side at most.
         object: Name of the foreground object in the prompts.
 
     Raises:
-        InputError: for a strength outside (0, 2] or no word.
+        InputError: for a strength outside (0, 2], no word, or shares that add up to more than 1.
         ModelError: when the weights cannot be found or loaded.
     """
 
     def __init__(
         self,
         weights: str = WEIGHTS,
-        near: Annotated[float, Ge(0), Le(1)] = 0.25,
-        strength: Annotated[float, Gt(0), Le(2)] = 0.75,
+        near: Annotated[float, Ge(0), Le(1)] = NEAR,
+        clip: Annotated[float, Ge(0), Le(1)] = CLIP,
+        strength: Annotated[float, Gt(0), Le(2)] = STRENGTH,
         words: Annotated[int, Ge(1)] = 4,
         object: str = "object",
     ) -> None:
@@ -50,7 +52,7 @@ class Reader:
             raise InputError(f"describer.strength is {strength}, expected a factor above 0 and up to 2")
         if words < 1:
             raise InputError(f"describer.words is {words}, expected at least 1")
-        self.reader = LightReader(weights, near)
+        self.reader = LightReader(weights, near, clip)
         self.strength, self.words, self.object = strength, words, object
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:

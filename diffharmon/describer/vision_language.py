@@ -1,21 +1,14 @@
 """Any local image-text-to-text model of transformers as describer."""
 
-import hashlib
-import threading
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import torch
 from annotated_types import Ge, Le
-from PIL import Image
 
 from diffharmon.describer.prompted import PromptedDescriber
-from diffharmon.errors import DescriberError, ModelError
-from diffharmon.files import loading
+from diffharmon.language_model.local import LocalModel
 from diffharmon.protocols import Describer
 from diffharmon.types import Attempt, Composite, Description
-
-HELP = "`describer.model` expects the folder or hub id of an image-text-to-text model with safetensors weights."
 
 
 class VisionLanguage:
@@ -55,19 +48,13 @@ class VisionLanguage:
         cache: str | None = None,
         fallback: Describer | None = None,
     ) -> None:
-        self.model = model
-        self.revision = revision
-        self.device = device
-        self.dtype = getattr(torch, dtype)
-        self.temperature = temperature
-        self.seed = seed
-        self.max_new_tokens = max_new_tokens
+        self.language_model = LocalModel(
+            model, "describer.model", revision, device, dtype, temperature, seed, max_new_tokens
+        )
         identity = model if revision is None else f"{model}@{revision}"
         self.describer = PromptedDescriber(
-            f"vlm ({identity})", identity, self._send, prompt, width, answers, cache, fallback
+            f"vlm ({identity})", identity, self.language_model.ask, prompt, width, answers, cache, fallback
         )
-        self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
         """Describe a composite differently from everything in ``previous``.
@@ -76,48 +63,3 @@ class VisionLanguage:
             DescriberError: when the model cannot be loaded or gave no usable description, and there is no fallback.
         """
         return self.describer.describe(composite, previous)
-
-    def _send(self, text: str, pictures: Sequence[Image.Image]) -> str:
-        content = [*({"type": "image", "image": picture} for picture in pictures), {"type": "text", "text": text}]
-        with self._lock, torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(int.from_bytes(hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:7], "big"))
-            processor, model = self._load()
-            inputs = processor.apply_chat_template(
-                [{"role": "user", "content": content}],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-            ).to(model.device, self.dtype)
-            sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature > 0 else {}
-            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens, **({"do_sample": False} | sampling))
-            return processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
-
-    def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            from transformers import AutoModelForImageTextToText, AutoProcessor
-
-            try:
-                with loading("vision-language model", self.model, HELP):
-                    processor = AutoProcessor.from_pretrained(self.model, revision=self.revision)
-                    model: Any = AutoModelForImageTextToText.from_pretrained(
-                        self.model, revision=self.revision, dtype=self.dtype, use_safetensors=True
-                    )
-            except ModelError as error:  # As any other failure to describe, so that the fallback takes over.
-                raise DescriberError(str(error)) from None
-            if not processor.chat_template:
-                raise DescriberError(
-                    f"describer.model={self.model} has no chat template; expected an instruction model"
-                )
-            self._loaded = processor, self._placed(model.eval())
-        return self._loaded
-
-    def _placed(self, model: Any) -> Any:
-        place = self.device
-        if place == "auto":
-            accelerator = torch.accelerator.current_accelerator(check_available=True)
-            place = "cpu" if accelerator is None else accelerator.type
-        try:
-            return model.to(place)
-        except (RuntimeError, AssertionError) as error:  # torch asserts that CUDA was compiled in
-            raise DescriberError(f"describer.device={place} cannot be used: {str(error).splitlines()[0]}") from None

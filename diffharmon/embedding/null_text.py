@@ -1,7 +1,7 @@
 """Unconditional-embedding (null-text) optimization with structure losses (paper section 3.2; arXiv 2211.09794)."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as functional
@@ -28,6 +28,8 @@ class NullText:
         reconstruction: Weight of the latent's distance to the inversion.
         stop_below: A step's updates end early when the loss falls below this; 0 never.
         weight_decay: AdamW's.
+        decode: ``half`` decodes the latent shrunk to half its sides for the structure losses, a quarter of the work;
+            the losses then compare with the photo at that size.
 
     Raises:
         ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
@@ -41,6 +43,7 @@ class NullText:
     reconstruction: Annotated[float, Ge(0)] = 10.0
     stop_below: Annotated[float, Ge(0)] = 0.0
     weight_decay: Annotated[float, Ge(0)] = 0.01
+    decode: Literal["full", "half"] = "full"
 
     def __post_init__(self) -> None:
         if self.guidance in (0, 1):
@@ -142,7 +145,10 @@ class NullText:
         target = inversion.trajectory.latents[step + 1, None]
         terms = {"reconstruction": self.reconstruction * functional.mse_loss(after, target)}
         if inversion.structure.losses:
-            image = backbone.decode(self.compared(schedule, latent, noise, after, step)).clamp(0, 1)
+            compared = self.compared(schedule, latent, noise, after, step)
+            if self.decode == "half":
+                compared = functional.interpolate(compared, scale_factor=0.5, mode="area")
+            image = backbone.decode(compared).clamp(0, 1)
             terms |= {name: loss(image) for name, loss in inversion.structure.losses.items()}
         return terms, after
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffharmon import images
 from diffharmon.errors import InputError
+from diffharmon.protocols import Evaluator
 from diffharmon.types import Composite
 
 
@@ -20,12 +21,14 @@ class Canvas:
             a smaller copy.
         mask: Binary foreground mask at the backbone's image size.
         latent_mask: Binary foreground mask at latent size.
+        evaluator: Judges results on this composite.
     """
 
     original: Composite
     target: Composite
     mask: Float[Tensor, "1 h w"]
     latent_mask: Float[Tensor, "1 y x"]
+    evaluator: Evaluator
 
     @property
     def size(self) -> tuple[int, int]:
@@ -40,13 +43,14 @@ class Canvas:
         return self.original if current is self.target.image else replace(self.target, image=current, alpha=None)
 
 
-def prepare(composite: Composite, size: tuple[int, int], cell: int) -> Canvas:
-    """Make masks in pixels and latent cells, each straight from the full-size mask.
+def prepare(composite: Composite, size: tuple[int, int], cell: int, evaluator: Evaluator) -> Canvas:
+    """Make masks in pixels and latent cells, each straight from the full-size mask, and let the evaluator see.
 
     Args:
         composite: The composite.
         size: Height and width in pixels at which the backbone works.
         cell: Side of a latent cell in pixels.
+        evaluator: Scores results; one that compares them with the composite is given it.
 
     Raises:
         InputError: The foreground vanishes at latent size.
@@ -58,4 +62,6 @@ def prepare(composite: Composite, size: tuple[int, int], cell: int) -> Canvas:
             f"the foreground of {composite.name} vanishes at the backbone's {rows} x {columns} latent cells; "
             "expected a larger foreground, or a crop around it"
         )
-    return Canvas(composite, composite, mask, latent_mask)
+    beside = getattr(evaluator, "beside", None)
+    judge = evaluator if beside is None else beside(composite)
+    return Canvas(composite, composite, mask, latent_mask, judge)

@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import WEIGHTS, LightReader
+from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, WEIGHTS, LightReader
 from diffharmon.errors import InputError
 from diffharmon.method.baseline import keep_background, outcome
 from diffharmon.types import Composite, Cost, Observer, Outcome
@@ -18,6 +18,7 @@ class ColourMap:
     Args:
         weights: Folder or hub id of the reader's network.
         near: Share of the near background's rule in the reading, see `LightReader`.
+        clip: Share of CLIP's reading in it.
         strength: How far to go: 0 not at all, 1 as read. The default makes fewer composites worse, see
             experiments/reader.
 
@@ -29,12 +30,13 @@ class ColourMap:
     def __init__(
         self,
         weights: str = WEIGHTS,
-        near: Annotated[float, Ge(0), Le(1)] = 0.25,
-        strength: Annotated[float, Ge(0), Le(2)] = 0.75,
+        near: Annotated[float, Ge(0), Le(1)] = NEAR,
+        clip: Annotated[float, Ge(0), Le(1)] = CLIP,
+        strength: Annotated[float, Ge(0), Le(2)] = STRENGTH,
     ) -> None:
         if not 0 <= strength <= 2:
             raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
-        self.reader = LightReader(weights, near)
+        self.reader = LightReader(weights, near, clip)
         self.strength = strength
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:

@@ -167,12 +167,12 @@ class Diffusion(nn.Module):
             with meter.stage("words"):
                 attempts[move.best] = replace(attempts[move.best], words=view.maps(self.backbone))
         outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
-        return offer(outcome, self.variants, canvas.target, self.evaluator)
+        return offer(outcome, self.variants, canvas.target, canvas.evaluator)
 
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""
         size = self.backbone.canvas_size(*composite.image.shape[-2:])
-        return prepare(composite.blind(), size, self.backbone.cell)
+        return prepare(composite.blind(), size, self.backbone.cell, self.evaluator)
 
     def begin(self, canvas: Canvas, watch: Watcher) -> tuple[Attempt, list[Description]]:
         """Score the untouched composite and collect the first descriptions: all different, each with a change to make.
@@ -181,7 +181,7 @@ class Diffusion(nn.Module):
         """
         first = self.describe(canvas.original, [], watch)
         with watch.stage("evaluate"):
-            score = self.evaluator.score(canvas.target.image, canvas.target.mask, first)
+            score = canvas.evaluator.score(canvas.target.image, canvas.target.mask, first)
         untouched = Attempt(-1, canvas.target.image, score, first, number=-1)
         descriptions = [first]
         while len(descriptions) < self.descriptions:
@@ -236,7 +236,7 @@ class Diffusion(nn.Module):
         with watch.stage("recompose"):
             result = self.guard.require("recompose", self.recomposer.recompose(canvas.target, current, edited))
         with watch.stage("evaluate"):
-            score = self.evaluator.score(result, canvas.target.mask, description)
+            score = canvas.evaluator.score(result, canvas.target.mask, description)
             self.guard.require("evaluate", torch.tensor(score.value))
         return Attempt(iteration, result, score, description, edited, number=number)
 

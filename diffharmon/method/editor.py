@@ -53,8 +53,8 @@ class Editor:
         if source is None:
             if edits is None:
                 raise ConfigError(
-                    "edits: a folder of edited pictures is expected, or what makes them by method/source=program "
-                    "or pipeline; neither is given"
+                    "edits: a folder of edited pictures is expected, or what makes them by method/source=program, "
+                    "pipeline or google_genai; neither is given"
                 )
             source = Folder(edits)
         elif edits is not None:

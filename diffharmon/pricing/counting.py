@@ -27,12 +27,14 @@ class Call:
         rows: Samples in the call.
         gradient: Whether gradients flow back through it.
         cut: The block that the call ended in before its end; empty where it came to its end.
+        half: Whether a decoder was given a latent of half the canvas's sides.
     """
 
     part: Part
     rows: int
     gradient: bool = False
     cut: str = ""
+    half: bool = False
 
 
 Calls = Mapping[str, Counter]
@@ -110,7 +112,8 @@ class CallCounter(Watcher):
             tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
             gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
             self.settle()
-            self.begun.append(Call(part, len(tensors[0]), gradient))
+            half = part == "decoder" and 2 * tensors[0].shape[-1] == stand_in.SIZE // stand_in.CELL
+            self.begun.append(Call(part, len(tensors[0]), gradient, half=half))
             self.entered = ""
 
         def end(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
@@ -199,6 +202,7 @@ def small(config: DictConfig) -> DictConfig:
             "_target_": "diffharmon.backbone.stable_diffusion.StableDiffusion",
             "path": str(stand_in.path()),
             "size": stand_in.SIZE,
+            "gradient_checkpointing": bool(method.backbone.get("gradient_checkpointing", False)),
         }
         method.describer = {"_target_": "diffharmon.pricing.stand_in.StandInDescriber"}
         method.evaluator = {"_target_": "diffharmon.evaluator.none.NoEvaluator"}

@@ -89,23 +89,40 @@ class Model:
         vae: Settings of the autoencoder.
         size: Side of the canvas in pixels.
         dtype: Precision of the network; the autoencoder is in float32.
+        checkpointing: Whether activations are computed again for the backward pass instead of kept.
     """
 
-    def __init__(self, unet: Mapping[str, Any], vae: Mapping[str, Any], size: int, dtype: str) -> None:
+    def __init__(
+        self, unet: Mapping[str, Any], vae: Mapping[str, Any], size: int, dtype: str, checkpointing: bool = False
+    ) -> None:
         with torch.device("meta"):
             self.network = UNet2DConditionModel.from_config(dict(unet)).to(DTYPES[dtype])
             self.vae = AutoencoderKL.from_config(dict(vae))
         for module in (self.network, self.vae):
             module.requires_grad_(False).eval()
+            if checkpointing:
+                module.enable_gradient_checkpointing()
+        self.checkpointing = checkpointing
         self.size, self.dtype = size, DTYPES[dtype]
         self.cells = size // 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.width = self.network.config.cross_attention_dim
 
-    @property
-    def weights(self) -> int:
-        """Bytes of all weights, those of the text encoder in float32."""
-        parts = [(p.numel() * p.element_size()) for module in (self.network, self.vae) for p in module.parameters()]
-        return sum(parts) + 4 * TEXT_PARAMETERS.get(self.width, 0)
+    def weights(self, offload: str = "none", gradient: bool = False, text: bool = False) -> int:
+        """Bytes of the weights that stay on the device while a stage is under way, the text encoder's in float32.
+
+        Args:
+            offload: As `backbone.offload`.
+            gradient: Whether gradients flow through the network, which then holds weights that were streamed, unless
+                its activations are computed again.
+            text: Whether gradients flow through the text encoder, which then holds its weights.
+        """
+        network, vae = (sum(p.nbytes for p in module.parameters()) for module in (self.network, self.vae))
+        total = vae
+        if offload != "all" or (gradient and not self.checkpointing):
+            total += network
+        if offload == "none" or text:
+            total += 4 * TEXT_PARAMETERS.get(self.width, 0)
+        return total
 
     @cache  # noqa: B019 (a model lives as long as the command)
     def work(self, call: Call) -> Work:
@@ -126,7 +143,8 @@ class Model:
         channels = self.vae.config.latent_channels
         if call.part == "encoder":
             return self.vae.encoder(torch.empty(call.rows, 3, self.size, self.size, device="meta"))
-        latent = torch.empty(call.rows, channels, self.cells, self.cells, device="meta", requires_grad=call.gradient)
+        cells = self.cells // 2 if call.half else self.cells
+        latent = torch.empty(call.rows, channels, cells, cells, device="meta", requires_grad=call.gradient)
         if call.part == "decoder":
             return self.vae.decoder(latent)
         text = torch.empty(call.rows, TOKENS, self.width, device="meta", dtype=self.dtype, requires_grad=call.gradient)
@@ -149,12 +167,12 @@ def end_here(module: nn.Module, args: tuple, output: Any) -> None:
 
 
 @cache
-def model_of(path: str, size: int, dtype: str) -> Model | None:
+def model_of(path: str, size: int, dtype: str, checkpointing: bool = False) -> Model | None:
     """Return a model without weights: by the settings in its folder, or those known of a hub id; else None."""
     if Path(path).is_dir():
         settings = [kind.load_config(path, subfolder=part) for kind, part in FOLDERS]
-        return Model(settings[0], settings[1], size, dtype)
-    return Model(UNETS[path], VAE, size, dtype) if path in UNETS else None
+        return Model(settings[0], settings[1], size, dtype, checkpointing)
+    return Model(UNETS[path], VAE, size, dtype, checkpointing) if path in UNETS else None
 
 
 FOLDERS = ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
@@ -164,4 +182,5 @@ def model_for(backbone: DictConfig) -> Model | None:
     """Return the model of a configuration's backbone; None where its sizes are not known here."""
     if not str(backbone.get("_target_", "")).endswith(".StableDiffusion"):
         return None
-    return model_of(str(backbone.path), int(backbone.size), str(backbone.dtype))
+    checkpointing = bool(backbone.gradient_checkpointing)
+    return model_of(str(backbone.path), int(backbone.size), str(backbone.dtype), checkpointing)

@@ -60,8 +60,15 @@ def price_of(config: DictConfig, images: int) -> Price:
         return Price(images, count, {}, {})
     total = count.total
     flops = {s: float(sum(n * model.work(call).flops for call, n in calls.items())) for s, calls in total.items()}
-    peaks = {stage: model.weights + peak(model, [*calls]) for stage, calls in total.items()}
+    offload = str(config.backbone.offload)
+    peaks = {stage: peak(model, [*calls]) + resident(model, stage, calls, offload) for stage, calls in total.items()}
     return Price(images, count, flops, peaks)
+
+
+def resident(model: Model, stage: str, calls: Mapping[Call, int], offload: str) -> int:
+    """Return the bytes of weights on the device in a stage; the stage of the text optimizes through its encoder."""
+    gradient = any(call.gradient for call in calls if call.part == "network")
+    return model.weights(offload, gradient, text=gradient and stage == "text")
 
 
 def peak(model: Model, calls: list[Call]) -> int:

@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--names", type=Path, metavar="YAML", help="names of settings, in the order of the lines")
     made.add_argument("--paper", action="store_true", help="write paper/: LaTeX table, macros, appendix, figures")
     made.add_argument("--hub", metavar="DATASET_ID", help="write .eval_results/ for a benchmark of the hub")
+    made.add_argument(
+        "--answers", type=Path, action="append", metavar="FILE", help="answers of a study, or their folder"
+    )
     made.add_argument("--gallery", type=int, default=24, metavar="N", help="images in the gallery (default: 24)")
     made.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     return made
@@ -54,16 +57,20 @@ def write_report(options: argparse.Namespace) -> list[Path]:
     Raises:
         DiffharmonError: A folder or file cannot be read, or no run has the baseline's name.
     """
+    from diffharmon.preference.answers import read_sessions
     from diffharmon.report import page, text
     from diffharmon.report.content import make_content
     from diffharmon.report.grids import pivot_grid
     from diffharmon.report.paper import write_paper
+    from diffharmon.report.preferences import preference_grids
     from diffharmon.report.published import find_published, read_published
     from diffharmon.report.runs import collect
     from diffharmon.report.terminal import grid_table, table
 
     published = read_published(find_published(options.published)) if options.published else []
-    content = make_content(collect(options.paths), options.baseline, published, options.seed, layout_of(options))
+    sessions = read_sessions(options.answers) if options.answers else []
+    layout = layout_of(options)
+    content = make_content(collect(options.paths), options.baseline, published, options.seed, layout, sessions)
     folder = options.output or options.paths[0]
     folder.mkdir(parents=True, exist_ok=True)
     written = {
@@ -79,6 +86,8 @@ def write_report(options: argparse.Namespace) -> list[Path]:
         print(f"\n{table(section.runs, section.title)}")
         if section.pivot is not None:
             print(f"\n{grid_table(pivot_grid(section.pivot))}")
+    for grid in preference_grids(content.sessions):
+        print(f"\n{grid.title}\n{grid_table(grid)}")
     print()
     further = write_paper(content, folder / "paper") if options.paper else []
     if options.hub:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffharmon.columns import Column
+from diffharmon.preference.answers import Session
 from diffharmon.report.pivot import Layout, Pivot, make_pivot
 from diffharmon.report.published import Published, beside, sample_note
 from diffharmon.report.runs import Collection, Row, Run, disputed_columns, find_run, unchanged, views
@@ -54,6 +55,7 @@ class Content:
     runs: tuple[Run, ...]
     sections: tuple[Section, ...]
     without_rows: tuple[str, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
     @property
     def made_of(self) -> str:
@@ -79,6 +81,7 @@ def make_content(
     published: Sequence[Published] = (),
     seed: int = 0,
     layout: Layout | None = None,
+    sessions: Sequence[Session] = (),
 ) -> Content:
     """Sort runs by how they were measured and make all tables.
 
@@ -92,7 +95,7 @@ def make_content(
         by_statement.setdefault(part.statement, []).append(part)
     sections = [make_section(runs, chosen, published, seed, layout) for runs in by_statement.values()]
     names = sorted({str(run.config.get("name", "") or run.folder.parent.name) for run in collection.runs})
-    return Content(" and ".join(names), collection.runs, tuple(sections), collection.without_rows)
+    return Content(" and ".join(names), collection.runs, tuple(sections), collection.without_rows, tuple(sessions))
 
 
 def make_section(

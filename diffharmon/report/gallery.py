@@ -98,12 +98,12 @@ def card(run: Run, name: str, section: Section, metric: Column | None) -> dict[s
 
 
 def pictures_of(run: Run, name: str) -> dict[str, Image.Image] | None:
-    """Read composite, result and real photo of an image, as the run wrote them for pages; None where there are none."""
+    """Read composite, result, real photo and mask of an image, written for pages; None where there are none."""
     folder = picture_folder(run.folder, run.rows.get(name) or {"name": name})
     if not run.folder.parts or not (folder / "result.jpg").is_file():
         return None
     found = {}
-    for kind in ("composite", "result", "real"):
+    for kind in ("composite", "result", "real", "mask"):
         if (folder / f"{kind}.jpg").is_file():
             with Image.open(folder / f"{kind}.jpg") as file:
                 found[kind] = file.convert("RGB")

@@ -11,6 +11,7 @@ from diffharmon.report.content import Content, Section
 from diffharmon.report.gallery import gallery
 from diffharmon.report.grids import error_grid, grids, run_grid
 from diffharmon.report.plots import plots
+from diffharmon.report.preferences import preference_grids
 from diffharmon.report.resolutions import resolution_grid
 from diffharmon.report.runs import UNCHANGED
 
@@ -44,6 +45,7 @@ def facts(content: Content, max_images: int) -> dict[str, Any]:
         "links": links(content, bool(pictures["cards"])),
         "run_grid": run_grid(content),
         "protocol_grid": resolution_grid(content),
+        "preference_grids": preference_grids(content.sessions),
         "sections": [section_facts(section) for section in content.sections],
         "error_grid": error_grid(content),
         "gallery": pictures,
@@ -53,7 +55,8 @@ def facts(content: Content, max_images: int) -> dict[str, Any]:
 
 def links(content: Content, has_gallery: bool) -> list[tuple[str, str]]:
     """Anchors and titles of the page's parts."""
-    found = [("runs", "Runs"), *((f"section-{i}", section.title) for i, section in enumerate(content.sections))]
+    found = [("runs", "Runs"), *[("preference-0", "Preferences")] * bool(content.sessions)]
+    found += [(f"section-{i}", section.title) for i, section in enumerate(content.sections)]
     found += [("compare", "Side by side"), ("gallery", "Gallery")] * has_gallery
     found += [("failed", f"Failed images ({len(content.errors)})")] * bool(content.errors)
     return found + [("empty", "Jobs without images")] * bool(content.without_rows)

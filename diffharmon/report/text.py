@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from diffharmon.report.content import Content
 from diffharmon.report.grids import Cell, Grid, error_grid, grids, run_grid
+from diffharmon.report.preferences import preference_grids
 from diffharmon.report.resolutions import resolution_grid
 
 CSV_COLUMNS = (
@@ -41,6 +42,8 @@ def markdown(content: Content) -> str:
     lines = [f"# {content.title}", "", content.made_of, "", *markdown_grid(run_grid(content), 2)]
     protocols = resolution_grid(content)
     lines += markdown_grid(protocols, 2) if protocols else []
+    for grid in preference_grids(content.sessions):
+        lines += markdown_grid(grid, 2)
     for section in content.sections:
         lines += [f"## {section.title}", "", section.statement or "No metric measured anything.", ""]
         lines += [f"- {note}" for note in section.notes] + [""] * bool(section.notes)
@@ -73,6 +76,8 @@ def latex(content: Content) -> str:
     lines += latex_grid(run_grid(content), content.made_of)
     protocols = resolution_grid(content)
     lines += latex_grid(protocols, "") if protocols else []
+    for grid in preference_grids(content.sessions):
+        lines += latex_grid(grid, "")
     for section in content.sections:
         for grid in grids(section):
             lines += latex_grid(grid, section.statement)

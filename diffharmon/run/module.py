@@ -30,6 +30,18 @@ from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
 
 log = logging.getLogger(__name__)
 
+SMALLER_MODEL = "backbone.dtype=bfloat16, backbone.offload=text or all, or a smaller backbone.size"
+CHECKPOINTS = "backbone.gradient_checkpointing=true, backbone.offload=text, backbone.dtype=bfloat16"
+NO_GRADIENTS = "embedding=[] with sampler.direct_inversion=true"
+SMALLER_PHOTO = "a smaller photo, or output=minimal: this stage works on the photo at full size"
+# What helps where memory ran out, by the stage in which it did; peaks by stage are in experiments/cost.
+REMEDIES = {
+    "text": f"{CHECKPOINTS}, or {NO_GRADIENTS}",
+    "unconditional": f"{CHECKPOINTS}, embedding.unconditional.decode=half, or {NO_GRADIENTS}",
+    "edit": f"{SMALLER_MODEL}, or on the CPU a smaller method.kept",
+    **dict.fromkeys(("read", "recompose", "evaluate"), SMALLER_PHOTO),
+}
+
 MAX_THREADS = 1024  # far above any machine's cores; OpenMP ends the process where it cannot start them all
 
 
@@ -240,18 +252,15 @@ class HarmonizeModule(LightningModule):
                 batch = images.squash(batch, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
         except Exception as error:
             log.debug("%s failed", batch.name, exc_info=True)
-            return Failure(batch.name, batch.source, explain(error), stages.current)
+            return Failure(batch.name, batch.source, explain(error, stages.current), stages.current)
         finally:
             bars.close()
         return Finished(batch, outcome, time.perf_counter() - start)
 
 
-def explain(error: Exception) -> str:
-    """Say in one line what went wrong with an image, and what helps where memory ran out."""
+def explain(error: Exception, stage: str = "read") -> str:
+    """Say in one line what went wrong with an image, and what helps where memory ran out in a stage."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        return (
-            f"out of memory ({text[:200]}); try backbone.dtype=bfloat16, backbone.gradient_checkpointing=true, "
-            "a smaller backbone.size, or sampler.direct_inversion=true with embedding=[]"
-        )
+        return f"out of memory ({text[:200]}); try {REMEDIES.get(stage, SMALLER_MODEL)}"
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"

@@ -1,6 +1,7 @@
 """Edges of the foreground as a structure loss (paper section 3.2, L_Edge), for any edge detector."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Literal
 
 import torch
@@ -32,15 +33,23 @@ class EdgeLoss:
     resampling: Literal["lanczos", "bilinear"] = "lanczos"
 
     def guide(self, composite: Composite, size: tuple[int, int]) -> StructureGuidance:
-        """Measure the photo's edges at height and width ``size``, and return the loss that compares with them."""
-        mask = images.binary_mask(composite.mask, size)
-        with torch.no_grad():
-            target = self.target(composite, size) * mask
+        """Measure the photo's edges at height and width ``size``, and return the loss that compares with them.
+
+        The loss also takes an image of another size: the photo's edges are then measured at that one, once.
+        """
+
+        @cache
+        def wanted(height: int, width: int) -> tuple[Tensor, Tensor]:
+            size = height, width
+            mask = images.binary_mask(composite.mask, size)
+            with torch.no_grad():
+                return mask, self.target(composite, size) * mask
 
         def loss(decoded: Float[Tensor, "1 3 h w"]) -> Float[Tensor, ""]:
-            edges = self.edges(decoded.float()) * mask.to(decoded.device)
-            return self.weight * functional.mse_loss(edges, target.to(decoded.device))
+            mask, target = (value.to(decoded.device) for value in wanted(decoded.shape[-2], decoded.shape[-1]))
+            return self.weight * functional.mse_loss(self.edges(decoded.float()) * mask, target)
 
+        wanted(*size)  # what is wrong with the photo or the detector shows here
         return StructureGuidance(losses={"edges": loss})
 
     def target(self, composite: Composite, size: tuple[int, int]) -> Float[Tensor, "1 c h w"]:

@@ -5,6 +5,7 @@ against the unmoved edit, and how often the result is worse than the composite o
 
     python experiments/editors/measure.py
     python experiments/editors/measure.py --photos DIR --count 40
+    python experiments/editors/measure.py --large
 """
 
 import argparse
@@ -20,6 +21,7 @@ from diffharmon import images
 from diffharmon.dataset.mini import Mini
 from diffharmon.dataset.synthetic import Synthetic
 from diffharmon.errors import ModelError
+from diffharmon.method.baseline import keep_background
 from diffharmon.method.editor import Editor
 from diffharmon.metrics.pixels import fpsnr
 from diffharmon.recomposer.detail import Detail
@@ -98,15 +100,33 @@ def unrelated(method: Editor, composites: Sequence[Composite]) -> int:
     return accepted
 
 
+def full_size(method: Editor, composite: Composite, size: tuple[int, int] = (4000, 6000)) -> float:
+    """Return the CPU seconds that it takes to bring an edit of 1024 x 1024 back to a photo of 24 megapixels."""
+    assert composite.real is not None
+    large = Composite(
+        composite.name, "large", *(images.resize(one, size, "bicubic") for one in (composite.image, composite.mask))
+    )
+    edit = moved(np.ascontiguousarray(composite.real.permute(1, 2, 0)), CHANGES["all at once"])
+    start = time.process_time()
+    keep_background(large, method.bring_back(large, edit))
+    return time.process_time() - start
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--photos", help="folder of photos with masks, graded synthetically; default: mini")
+    options.add_argument("--large", action="store_true", help="time one photo of 24 megapixels instead")
     options.add_argument("--count", type=int, help="so many composites")
     given = options.parse_args()
     data = Synthetic(given.photos, count=given.count) if given.photos else Mini(limit=given.count)
     composites = [data[index] for index in range(len(data))]
     method = Editor(Detail(locality=0.5), ".")
+    if given.large:
+        torch.set_num_threads(1)
+        seconds = [full_size(method, composites[0]) for _ in range(3)]
+        print(f"24 megapixels: {min(seconds):.1f} to {max(seconds):.1f} CPU s, {composites[0].name}")
+        return
     before = np.array([fpsnr(one.image, one.real, (one.mask > 0.5).float()) for one in composites])
     still = {}
     print(f"{len(composites)} composites, {before.mean():.1f} dB before\n")
@@ -116,7 +136,8 @@ def main() -> None:
         found = [measure(method, composite, change) for composite in composites]
         values, seconds = np.array(found).T
         if change.size not in still:
-            plain = [measure(method, one, Change(size=change.size))[0] for one in composites]
+            unmoved = change == Change(size=change.size)
+            plain = values if unmoved else [measure(method, one, Change(size=change.size))[0] for one in composites]
             still[change.size] = np.array(plain)
         loss, refused = still[change.size] - values, np.isnan(values)
         worst = composites[int(np.nanargmax(loss))].name

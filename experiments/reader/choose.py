@@ -3,8 +3,8 @@
     python experiments/reader/choose.py PHOTOS OUTPUT [--count 60]
 
 PHOTOS is the training data. No diffusion model is involved: the change is applied directly, as `method=colour_map`
-does. Prints, for shares of the near background's rule and strengths, the gain with and without leaving alone, and, for
-a row of thresholds, what is left alone.
+does. Prints, for shares of the near background's rule and of CLIP's reading and for strengths, the gain with and
+without leaving alone, and, for a row of thresholds of `evaluator=reader`, what is left alone.
 """
 
 import argparse
@@ -17,21 +17,31 @@ from torch import Tensor
 
 from diffharmon import metrics
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import LightReader, Reading
+from diffharmon.condition.reader.reading import LightReader
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
 from diffharmon.run import quiet_libraries
-from diffharmon.types import Composite
+from diffharmon.types import Composite, Description
+from diffharmon.types.light import LightChange
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, untouched
 
 CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
-SKIP = 0.045  # evaluator.recommended.skip_above of evaluator=reader
-THRESHOLDS = (0.02, 0.03, 0.045, 0.06, 0.08, 0.1, 0.2, 1.01)
-SHARES = (0.0, 0.25, 0.5, 0.75)
-STRENGTHS = (0.75, 1.0)
-CHOSEN = (0.25, 0.75)
+SKIP = 0.12  # evaluator.recommended.skip_above of evaluator=reader
+THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 1.01)
+MIXTURES = (  # share of the near rule, of CLIP's reading, and strength
+    (1.0, 0.0, 1.0),
+    (0.0, 1.0, 1.0),
+    (0.0, 0.0, 1.0),
+    (0.25, 0.0, 0.75),
+    (0.0, 0.5, 1.0),
+    (0.1, 0.4, 0.75),
+    (0.1, 0.4, 1.0),
+)
+CHOSEN = MIXTURES[-1]
+WORDS = Description("object", ("daylight",), ("daylight",))
+Opinions = tuple[LightChange, LightChange, LightChange]
 
 
 def main() -> None:
@@ -49,47 +59,52 @@ def main() -> None:
     parts = {"images": folder / "images", "masks": folder / "masks", "reals": folder / "images"}
     settings = {f"dataset.{name}": str(path) for name, path in parts.items()}
     photos = build(composed(["dataset=folder"], settings).dataset)
-    network, rule = LightReader(near=0.0), LightReader(near=1.0)
-    given = [composites[index] for index in range(len(composites))]
-    pairs = [(network.read(one), rule.read(one)) for one in given]
-    scores = [1 - reading.altered for reading, _ in pairs]
+    readers = [LightReader(near=near, clip=clip) for near, clip in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    evaluator = build(composed(["evaluator=reader"]).evaluator)
+    given, real = ([data[index] for index in range(len(data))] for data in (composites, photos))
+    read, seen = ([opinions(readers, one) for one in images] for images in (given, real))
+    scores, kept = ([evaluator.score(one.image, one.mask, WORDS).value for one in images] for images in (given, real))
     print(
-        "| share of near rule | strength | gain, dB | worse, % | gain with leaving alone, dB | worse, % |"
-        "\n|---|---|---|---|---|---|"
+        "| share of near rule | of CLIP | strength | gain, dB | worse, % | gain with leaving alone, dB | worse, % |"
+        "\n|---|---|---|---|---|---|---|"
     )
-    for share in SHARES:
-        for strength in STRENGTHS:
-            gains = [gain(one, *pair, share, strength) for one, pair in zip(given, pairs, strict=True)]
-            kept = [value if score < SKIP else 0.0 for value, score in zip(gains, scores, strict=True)]
-            print(f"| {share} | {strength} | {row(gains)} | {row(kept)} |", flush=True)
-    gains = [gain(one, *pair, *CHOSEN) for one, pair in zip(given, pairs, strict=True)]
-    real = [photos[index] for index in range(len(photos))]
-    seen = [(network.read(one), rule.read(one)) for one in real]
-    kept_scores = [1 - reading.altered for reading, _ in seen]
-    results = [harmonized(one, *pair, *CHOSEN) for one, pair in zip(real, seen, strict=True)]
+    for mixture in MIXTURES:
+        gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
+        left = [value if score < SKIP else 0.0 for value, score in zip(gains, scores, strict=True)]
+        print(f"| {' | '.join(map(str, mixture))} | {row(gains)} | {row(left)} |", flush=True)
+    results = [harmonized(one, mixed(three, CHOSEN)) for one, three in zip(real, seen, strict=True)]
     changed = [metrics.psnr(result, one.image) < CLOSE for result, one in zip(results, real, strict=True)]
     labels = [True] * len(real) + [False] * len(given)
-    print(
-        f"\nAUC {roc_auc_score(labels, kept_scores + scores):.3f}, {len(given)} composites, "
-        f"{len(real)} untouched photos\n"
-    )
+    print(f"\nAUC {roc_auc_score(labels, kept + scores):.3f}, {len(given)} composites, {len(real)} untouched photos\n")
     print("| left alone from | gain, dB | worse, % | untouched photos changed, % |\n|---|---|---|---|")
     for threshold in THRESHOLDS:
-        kept = [value if score < threshold else 0.0 for value, score in zip(gains, scores, strict=True)]
-        touched = [one and score < threshold for one, score in zip(changed, kept_scores, strict=True)]
-        print(f"| {threshold} | {row(kept)} | {100 * statistics.mean(touched):.0f} |")
+        left = [value if score < threshold else 0.0 for value, score in zip(gains, scores, strict=True)]
+        touched = [one and score < threshold for one, score in zip(changed, kept, strict=True)]
+        print(f"| {threshold} | {row(left)} | {100 * statistics.mean(touched):.0f} |")
 
 
-def harmonized(composite: Composite, network: Reading, rule: Reading, share: float, strength: float) -> Tensor:
+def opinions(readers: list[LightReader], composite: Composite) -> Opinions:
+    """What the network, the near background's rule and CLIP each say."""
+    network, rule, clip = (reader.read(composite).change for reader in readers)
+    return network, rule, clip
+
+
+def mixed(three: Opinions, mixture: tuple[float, float, float]) -> LightChange:
+    """The mean of opinions, as `LightReader` takes it."""
+    (network, rule, clip), (near, share, strength) = three, mixture
+    found = network.blend(clip, share / (1 - near)) if near < 1 else network
+    return found.blend(rule, near).scaled(strength)
+
+
+def harmonized(composite: Composite, change: LightChange) -> Tensor:
     """The composite with its foreground changed, as `method=colour_map` does it."""
-    change = network.change.blend(rule.change, share).scaled(strength)
     return keep_background(composite, change_image(change, composite.image, composite.mask))
 
 
-def gain(composite: Composite, network: Reading, rule: Reading, share: float, strength: float) -> float:
+def gain(composite: Composite, change: LightChange) -> float:
     """Gain in foreground PSNR."""
     mask = (composite.mask > 0.5).float()
-    after = metrics.fpsnr(harmonized(composite, network, rule, share, strength), composite.real, mask)
+    after = metrics.fpsnr(harmonized(composite, change), composite.real, mask)
     return after - metrics.fpsnr(composite.image, composite.real, mask)
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from diffharmon.backbone.offload import stream
 from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
 from diffharmon.errors import ConfigError, InputError, ModelError
@@ -43,6 +44,52 @@ def test_gradient_checkpointing_changes_no_gradient(pipeline_folder, backbone):
         text.tokens.requires_grad_()
         gradients.append(torch.autograd.grad(model.predict(latent, TIME, text).square().sum(), [text.tokens])[0])
     torch.testing.assert_close(*gradients)
+
+
+def test_checkpointing_the_decoder_keeps_less_and_changes_no_gradient(pipeline_folder, backbone):
+    spare = StableDiffusion(str(pipeline_folder), size=64, gradient_checkpointing=True)
+    gradients, kept = [], []
+    for model in (backbone, spare):
+        sizes = {}
+
+        def keep(tensor, sizes=sizes):
+            sizes[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        latent = torch.linspace(-1, 1, 1024).reshape(1, 4, 16, 16).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model.decode(latent).square().sum()
+            kept.append(sum(sizes.values()))
+            gradients.append(torch.autograd.grad(loss, [latent])[0])
+    torch.testing.assert_close(*gradients)
+    assert kept[1] < kept[0] / 2
+
+
+@pytest.mark.parametrize(("offload", "names"), [("text", ["text_encoder"]), ("all", ["network", "text_encoder"])])
+def test_streamed_weights_give_the_same_and_stay_off_the_device(pipeline_folder, backbone, offload, names):
+    model = StableDiffusion(str(pipeline_folder), size=64, offload=offload)
+    parts = [getattr(model, name) for name in names]
+    for part in parts:
+        stream(part, torch.device("cpu"))
+        assert all(p.device.type == "meta" for p in part.parameters()), "weights come for a call only"
+    vectors = backbone.input_embeddings("cat bright", [2]).detach() * 2
+    found = []
+    for one in (backbone, model):
+        given = vectors.clone().requires_grad_()
+        text = one.embed(["cat bright"], [TokenEdit((2,), given)])
+        output = one.predict(torch.ones(1, 4, 16, 16), TIME, text)
+        found += [output.detach(), torch.autograd.grad(output.square().sum(), [given])[0]]
+    torch.testing.assert_close(found[:2], found[2:])
+    model.to("cpu")
+    assert all(p.device.type == "cpu" for p in model.parameters()), "on the CPU nothing is streamed"
+    model.to("meta")  # a device that is no CPU
+    assert model.device.type == "meta"
+    for name, layer in (("network", model.network.conv_in), ("text_encoder", embedding_layer(model.text_encoder))):
+        layer = getattr(layer, "token_embedding", layer)
+        hook = getattr(layer, "_hf_hook", None)
+        assert (hook is not None) == (name in names)
+        if hook is not None:
+            assert (hook.execution_device.type, hook.weights_map["weight"].device.type) == ("meta", "cpu")
 
 
 def test_parameters_are_frozen_and_the_model_evaluates(backbone):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
 from diffharmon.describer.answer import parse
-from diffharmon.describer.faults import AnswerError
 from diffharmon.describer.synonyms import SYNONYMS
+from diffharmon.language_model.faults import AnswerError
 
 ANSWERS = [json.loads(line) for line in (Path(__file__).parent / "answers.jsonl").read_text("utf-8").splitlines()]
 GOOD = [answer for answer in ANSWERS if "wrong" not in answer]

@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional
 
 from diffharmon.condition import grades
+from diffharmon.condition.clip_reading import WORDS, expected_light
 from diffharmon.condition.light import cards_under
 from diffharmon.condition.vocabulary import VOCABULARY, list_of
-from diffharmon.describer.clip import WORDS, Clip
+from diffharmon.describer.clip import Clip
 from diffharmon.errors import ConfigError, ModelError
 from diffharmon.images.regions import hide
 from diffharmon.protocols import Describer
@@ -64,7 +65,7 @@ def composite_of(foreground, background, seed=0):
 
 
 def read(clip, composite):
-    return clip.read(clip.embed_regions(composite), "object")
+    return clip.reading.probabilities(clip.reading.embed(composite), clip.reading.prompts("object"))
 
 
 def advantage(clip, composite, first, second):
@@ -136,10 +137,10 @@ def test_equal_light_gets_equal_words(folder, words):
     assert said.foreground == said.background
 
 
-def test_the_expected_light_is_amplified_about_neutral(folder):
+def test_the_expected_light_is_amplified_about_neutral():
     table = torch.rand(2, len(WORDS), generator=torch.Generator().manual_seed(0))
     table = table / table.sum(1, keepdim=True)
-    plain, double = (Clip(folder, amplify=factor).expected(table) for factor in (1.0, 2.0))
+    plain, double = (expected_light(table, amplify=factor) for factor in (1.0, 2.0))
     torch.testing.assert_close(double - plain, plain - cards_under([()]), atol=1e-5, rtol=0)
 
 
@@ -160,7 +161,8 @@ def test_contrast_weighs_the_difference(folder):
     for _ in range(10):
         table = torch.rand(2, len(WORDS), generator=generator) ** 8
         table = table / table.sum(1, keepdim=True)
-        wanted = plain.expected(table)[0] - plain.expected(table)[1]
+        expected = expected_light(table)
+        wanted = expected[0] - expected[1]
         gaps = []
         for clip in (plain, keen):
             said = clip.ranked("cat", table)[0]

@@ -5,16 +5,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    CLIPImageProcessorPil,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
+from toy_llava import build
 
 from diffharmon.describer.fixed import Fixed
 from diffharmon.describer.vision_language import VisionLanguage
@@ -23,43 +14,6 @@ from diffharmon.types import Composite
 
 ANSWERS = ("cat & bright & dim", "dog & dull & sunny, bright")
 PROMPT = "Light?"
-TEMPLATE = (
-    "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}"
-    "{% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
-)
-
-
-def build():
-    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
-    fast.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    processor = LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        tokenizer=fast,
-        patch_size=16,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=TEMPLATE,
-    )
-    sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(image_size=16, patch_size=16, **sizes),
-        text_config=LlamaConfig(
-            vocab_size=len(fast),
-            num_key_value_heads=4,
-            max_position_embeddings=128,
-            bos_token_id=fast.bos_token_id,
-            eos_token_id=fast.eos_token_id,
-            pad_token_id=fast.pad_token_id,
-            **sizes,
-        ),
-        image_token_id=fast.convert_tokens_to_ids("<image>"),
-    )
-    torch.manual_seed(0)
-    return processor, LlavaForConditionalGeneration(config)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +84,7 @@ def test_stored_descriptions_need_no_model(folder, tmp_path):
     said = describer(folder, cache=cache).describe(photo(0.8))
     again = describer(folder, cache=cache)
     assert again.describe(photo(0.8)) == said
-    assert again._loaded is None
+    assert again.language_model._loaded is None
 
 
 def test_unusable_answers_and_missing_models_end_in_the_fallback_or_an_error(folder, tmp_path):

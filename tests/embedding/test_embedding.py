@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
+from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.embedding.negative_prompt import NegativePrompt
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine, attention_loss, attention_mask
@@ -11,7 +12,7 @@ from diffharmon.embedding.text_train import TextTrain
 from diffharmon.errors import ConfigError
 from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
-from diffharmon.types import ignore
+from diffharmon.types import StructureGuidance, ignore
 
 
 def run(optimizer, backbone, inversion, conditioning):
@@ -40,6 +41,13 @@ class TestTextRefine:
         assert (refined.foreground.tokens[:, 2] - conditioning.foreground.tokens[:, 2]).abs().max() > 1e-3
         assert torch.equal(refined.unconditional.tokens, conditioning.unconditional.tokens)
         torch.testing.assert_close(backbone.embed(["cat dim cold"]).tokens, conditioning.foreground[0].tokens)
+
+    def test_checkpointing_changes_no_word(self, backbone, pipeline_folder, inversion, conditioning):
+        spare = StableDiffusion(str(pipeline_folder), size=64, gradient_checkpointing=True)
+        found = [
+            self.refine(model, inversion, conditioning, updates=1)[0].background.tokens for model in (backbone, spare)
+        ]
+        torch.testing.assert_close(*found)
 
     @pytest.mark.parametrize("side", ["foreground", "background"])
     def test_regularization_holds_the_words_of_both_prompts_back(self, backbone, inversion, conditioning, side):
@@ -129,6 +137,22 @@ class TestNullText:
         edged, events = run(optimizer, backbone, with_edges, conditioning)
         assert losses(events, "edges")[0] > 0
         assert not torch.equal(plain.unconditional.tokens, edged.unconditional.tokens)
+
+    def test_structure_may_be_compared_at_half_the_size(self, backbone, inversion, conditioning, composite):
+        sizes = []
+        losses = EdgeLoss(Sobel(), weight=100.0).guide(composite, (64, 64)).losses
+
+        def seen(image):
+            sizes.append(tuple(image.shape[-2:]))
+            return losses["edges"](image)
+
+        inversion = replace(inversion, structure=StructureGuidance({"edges": seen}))
+        found = {}
+        for decode in ("full", "half"):
+            refiner = NullText(guidance=2.5, decode=decode)
+            found[decode] = refiner.refine(backbone, inversion, conditioning, ignore).unconditional.tokens
+        assert set(sizes) == {(64, 64), (32, 32)}
+        assert 0 < (found["full"] - found["half"]).abs().max() < 1
 
     @pytest.mark.parametrize("guidance", [0.0, 1.0])
     def test_a_guidance_that_leaves_nothing_to_optimize_is_refused(self, guidance):

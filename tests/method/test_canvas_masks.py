@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.images import binary_mask
 from diffharmon.method.canvas import prepare
 
@@ -27,7 +28,7 @@ def test_soft_values_are_foreground_above_100_of_255(mask, level, foreground):
 
 
 def test_a_canvas_has_the_foreground_at_image_and_latent_size(composite):
-    canvas = prepare(composite, (64, 64), 4)
+    canvas = prepare(composite, (64, 64), 4, NoEvaluator())
     for made in (canvas.mask, canvas.latent_mask):
         assert made.mean() == pytest.approx(composite.mask.mean().item(), abs=0.02)
         side = made.shape[-1]

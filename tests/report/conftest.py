@@ -75,6 +75,7 @@ def toy_pictures() -> dict[str, bytes]:
     mask = torch.zeros(1, 72, 96)
     mask[:, 20:60, 30:70] = 1
     pictures = {"composite": real * (1 - 0.6 * mask), "result": real * (1 - 0.2 * mask), "real": real}
+    pictures["mask"] = mask.expand(3, -1, -1)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "picture.jpg"
         made = {}

@@ -266,8 +266,9 @@ def test_latex_is_balanced_and_escaped(sweep, published, report):
 def test_pictures_of_a_run_are_read_and_a_run_without_has_none(sweep):
     first, _, without = collect([sweep]).runs
     parts = pictures_of(first, "photo_0")
-    assert set(parts) == {"composite", "result", "real"}
+    assert set(parts) == {"composite", "result", "real", "mask"}
     width, height = parts["real"].size
     middle = {kind: sum(picture.getpixel((width // 2, height // 2))) for kind, picture in parts.items()}
+    assert middle["mask"] == 3 * 255
     assert middle["composite"] / middle["real"] == pytest.approx(0.4, abs=0.03), "its foreground is at 0.4"
     assert pictures_of(without, "photo_0") is None

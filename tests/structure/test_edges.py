@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from diffharmon import images
 from diffharmon.errors import ModelError
 from diffharmon.protocols import EdgeDetector
 from diffharmon.reference.edges import ReferenceEdgeLoss
@@ -231,3 +232,10 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
     for path in (text, other, list_, truncated):
         with pytest.raises(ModelError, match=path.name):
             PiDiNet(str(path))
+
+
+def test_an_image_of_another_size_is_compared_with_the_photo_at_that_size(photo):
+    loss = EdgeLoss(Sobel()).guide(photo, (SIZE, SIZE)).losses["edges"]
+    small = images.resize(photo.image, (SIZE // 2, SIZE // 2), "lanczos")[None]
+    assert loss(small) == 0
+    assert loss(small.flip(-1)) > 0

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from diffharmon.clip_model import EMBEDDED, ClipEmbedder
+from diffharmon.condition.cielab import rgb_to_lab
+from diffharmon.condition.clip_reading import ClipReading, expected_light
+from diffharmon.condition.light import map_features, maps_between
 from diffharmon.condition.reader import statistics
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.reader.regions import regions
@@ -25,6 +29,8 @@ HELP = (
     "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
+NEAR, CLIP, STRENGTH = 0.1, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
+_COLOURS = 500  # of the foreground, on which CLIP's light becomes a change
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
 
@@ -43,26 +49,34 @@ class Reading:
 
 
 class LightReader:
-    """Reads the change of light off a composite and its mask.
+    """Reads the change of light off a composite and its mask, as the mean of up to three opinions.
+
+    The reader's network was trained on composites as iHarmony4 makes them, CLIP on light that words name; neither reads
+    the other's kind well, and where they disagree their mean goes less far.
 
     Args:
         weights: Folder or hub id of a ``ReaderNetwork``.
-        near: Share of the near background's rule (half of the way to its mean and spread) in the change; 0 leaves
-            the network alone.
+        near: Share of the near background's rule (half of the way to its mean and spread) in the change.
+        clip: Share of the light that a CLIP expects in both regions; what is left is the network's.
+        model: Folder or hub id of that CLIP, which is not loaded for a share of 0.
 
     Raises:
-        InputError: for a share outside [0, 1].
+        InputError: for shares outside [0, 1], or that add up to more than 1.
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(self, weights: str = WEIGHTS, near: float = 0.0) -> None:
-        if not 0 <= near <= 1:
-            raise InputError(f"the share of the near background's rule is {near}, expected a fraction from 0 to 1")
+    def __init__(self, weights: str = WEIGHTS, near: float = 0.0, clip: float = 0.0, model: str = EMBEDDED) -> None:
+        if not (0 <= near <= 1 and 0 <= clip <= 1 and near + clip <= 1):
+            raise InputError(
+                f"the shares of the near background's rule and of CLIP's reading are {near} and {clip}, expected "
+                "fractions from 0 to 1 that add up to at most 1"
+            )
         # The hub's mixin prints that it loads.
         with loading("reader of light", weights, HELP), contextlib.redirect_stdout(io.StringIO()):
             network = ReaderNetwork.from_pretrained(weights, strict=True)
         self.network = network.eval().requires_grad_(False)
-        self.near = near
+        self.near, self.clip = near, clip
+        self.words = WordReader(model) if clip else None
 
     @torch.no_grad()
     def read(self, composite: Composite) -> Reading:
@@ -79,7 +93,37 @@ class LightReader:
         centre = statistics.foreground_mean(measured)[0]
         six = change.mean(0)
         found = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
+        if self.near < 1 and self.words is not None:
+            found = found.blend(self.words.read(image, parts[:1], centre), self.clip / (1 - self.near))
         return Reading(found.blend(near_change(measured), self.near), torch.sigmoid(logit.mean()).item())
+
+
+class WordReader:
+    """Reads a change of light with CLIP: from the light that its words expect in the foreground to the background's.
+
+    Args:
+        model: Folder or hub id of the CLIP.
+
+    Raises:
+        ModelError: when it cannot be found or loaded.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.reading = ClipReading(ClipEmbedder(model, "model", HELP))
+        self.prompts = self.reading.prompts("object")
+
+    def read(
+        self, image: Float[Tensor, "3 s s"], foreground: Bool[Tensor, "1 s s"], centre: Float[Tensor, "3"]
+    ) -> LightChange:
+        """Read the change as shift and spread of the foreground's colours; its deviation is not known, so 0."""
+        views = self.reading.embed(Composite("the composite", "", image, foreground.float()))
+        front, back = expected_light(self.reading.probabilities(views, self.prompts)).unsqueeze(1)
+        colours = image[:, foreground[0]].T
+        colours = colours[:: max(1, len(colours) // _COLOURS)]
+        mapped = (colours + map_features(colours) @ maps_between(front, back)[0]).clamp(0, 1)
+        before, after = rgb_to_lab(colours), rgb_to_lab(mapped)
+        spread = ((after.std(0, unbiased=False) + 1) / (before.std(0, unbiased=False) + 1)).log()
+        return LightChange(centre, after.mean(0) - before.mean(0), spread, torch.zeros(6))
 
 
 def near_change(measured: Float[Tensor, "1 k"], strength: float = 0.5) -> LightChange:

@@ -7,8 +7,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from diffharmon.describer.faults import TransientError
-from diffharmon.describer.retry import Pace, Retry, retry_after
+from diffharmon.language_model.faults import TransientError
+from diffharmon.language_model.retry import Pace, Retry, retry_after
 
 
 def test_waits_double_vary_and_stay_bounded(monkeypatch):

@@ -21,8 +21,8 @@ def read() -> str:
         if value:
             return value
     raise DescriberError(
-        f"no key for the Gemini service: set {' or '.join(NAMES)} in the environment, set describer.fallback, or "
-        "use a describer that needs no key (clip, file, fixed)"
+        f"no key for the Gemini service: set {' or '.join(NAMES)} in the environment, or choose what needs no key "
+        "(a describer such as reader, which may also be describer.fallback)"
     )
 
 

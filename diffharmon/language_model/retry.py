@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from diffharmon.describer.faults import TransientError
 from diffharmon.errors import ConfigError
+from diffharmon.language_model.faults import TransientError
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
