@@ -103,8 +103,8 @@ class StableDiffusionXL(LatentModel):
             self.tokenizer_2, self.text_encoder_2 = load_clip(path, hub, variant, CLIPTextModelWithProjection, "_2")
         if self.tokenizer.get_vocab() != self.tokenizer_2.get_vocab():
             raise ModelError(f"{path}: its two tokenizers split words differently; expected those of an SDXL model")
-        texts = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-        merge_lora(StableDiffusionXLPipeline, self, texts, lora, lora_weights)
+        of_text = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+        merge_lora(StableDiffusionXLPipeline, self, of_text, lora, lora_weights)
         self.freeze(gradient_checkpointing, offload)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
