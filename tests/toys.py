@@ -109,6 +109,8 @@ def unet(width: int = 16, **settings: Any) -> UNet2DConditionModel:
         **settings,
     )
     nn.init.normal_(network.conv_out.weight, std=0.02)
+    if network.time_embedding.cond_proj is not None:  # distillation starts it at 0
+        nn.init.normal_(network.time_embedding.cond_proj.weight, std=0.02)
     return network
 
 

@@ -88,11 +88,8 @@ class Composite:
 class WordSpans:
     """Token positions of the condition words in the two prompts, one tuple of positions a word.
 
-    Attributes:
-        foreground: Of the foreground prompt.
-        background: Of the background prompt.
-        parts: First and one after the last position of each text encoder's part of the sequence, where encoders stand
-            one after the other and a word has positions in several; empty for one part.
+    ``parts`` holds the first position and the one after the last of each text encoder's part of the sequence, where
+    encoders stand one after the other and a word has positions in several; it is empty for one part.
     """
 
     foreground: Mapping[str, tuple[int, ...]]
