@@ -19,6 +19,7 @@ class BackboneUse:
 
     Attributes:
         steps: Sampling steps.
+        fast_steps: Sampling steps of `experiment=fast`.
         guidance: Classifier-free guidance scale of the edit.
         inversion_guidance: Guidance of the inversion.
         target_correction: Fraction of direct inversion's correction that the edited branch receives too.
@@ -28,6 +29,7 @@ class BackboneUse:
     """
 
     steps: Annotated[int, Ge(1), Le(1000)] = 50
+    fast_steps: Annotated[int, Ge(1), Le(1000)] = 20
     guidance: Annotated[float, Ge(0), Le(1000)] = 2.5
     inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0
     target_correction: Annotated[float, Ge(0), Le(1)] = 0.0

@@ -8,14 +8,16 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from diffharmon import config as configuration
 from diffharmon.training.datamodule import PhotoData
+from diffharmon.training.precision import training_precision
 from diffharmon.training.sample_grid import SampleGrid
 from diffharmon.training.schedule import RampedAverage, SeedEveryStep
 
 CONFIG_FOLDER = configuration.CONFIG_FOLDER / "training"
+OmegaConf.register_new_resolver("training_precision", training_precision, replace=True)
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from transformers import CLIPTokenizer
 
 from diffharmon.files import replacing
 from diffharmon.training.datamodule import PhotoData, Sampling, ensure_tokenizer
+from diffharmon.training.precision import bfloat16_is_fast
 from diffharmon.training.synthesis import ConditionSampler, Triple, triples
 
 
@@ -99,7 +100,7 @@ def encode_shard(
     for start in range(0, count, 32):
         samples = [sampler(generator) for _ in range(min(32, count - start))]
         images = torch.stack([sample.image for sample in samples]) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_fast()):
             latent = autoencoder.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
         latents.append(latent.half().contiguous())
         captions = [sample.caption for sample in samples]

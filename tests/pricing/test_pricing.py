@@ -63,6 +63,15 @@ def test_the_paper_with_edges_needs_at_most_7_gib_where_memory_is_spared():
     assert half.flops < 0.27 * model.work(Call("decoder", 1, True)).flops
 
 
+def test_fast_takes_at_most_a_tenth_of_a_petaflop_an_image():
+    config = composed(["experiment=fast", "backbone=sd2_base", "backbone.dtype=bfloat16", *WORDS])
+    count = count_calls(config)
+    work = model_of(config.backbone.path, 512, "bfloat16").work(Call("network", 1))
+    assert "words" not in count.total, "nobody looks at where words attend"
+    assert count.number(samples=True) * work.flops + 5e12 <= 1e14, "5 TFLOP are for encoder and decoder"
+    assert config.sampler.steps == 20
+
+
 def test_a_method_without_a_model_costs_nothing_and_no_device_is_guessed():
     price = price_of(composed(["method=mkl"]), 5)
     assert price.to_json() == {"images": 5, "samples": 0, "tflop": 0.0}
