@@ -71,16 +71,16 @@ def bars(output: Path, photos: Path | None, count: int, seed: int) -> dict[str, 
         alone = "evaluator=none"
         found["known"] = Bar("synthesized, words known", ("dataset=synthetic", "describer=file"), given, gains)
         found["offline"] = Bar("synthesized, defaults", ("dataset=synthetic",), made, gains)
-        title = "synthesized, offline describer without classifier"
+        title = "synthesized, defaults, nothing left alone"
         found["offline_alone"] = Bar(title, ("dataset=synthetic", alone), made, gains)
         real = untouched(held_out, output)
         folder: dict[str, Any] = {"dataset.images": str(real / "images"), "dataset.masks": str(real / "masks")}
         folder |= {"dataset.reals": str(real / "images"), "dataset.limit": min(100, count)}
         found["untouched"] = Bar("untouched photos, defaults", ("dataset=folder",), folder, changes)
-        title = "untouched photos, without classifier"
+        title = "untouched photos, nothing left alone"
         found["untouched_alone"] = Bar(title, ("dataset=folder", alone), folder, changes)
     found["mini"] = Bar("`dataset=mini`, defaults", ("dataset=mini",), {}, gains)
-    title = "`dataset=mini`, without classifier"
+    title = "`dataset=mini`, nothing left alone"
     found["mini_alone"] = Bar(title, ("dataset=mini", "evaluator=none"), {}, gains)
     table = "describer.path=${asset:mini/triples.jsonl}"
     given_mini = ("dataset=mini", "describer=file", table)
