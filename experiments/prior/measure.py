@@ -22,6 +22,7 @@ from diffharmon.training.photos import Photos
 from diffharmon.types import Composite, Description
 
 SIZE = 128
+LEVELS = (0.3, 0.5, 0.7)
 GENERIC = Description("object", ("dull",), ("bright",))
 
 
@@ -49,20 +50,25 @@ def main() -> None:
     judges: dict[str, Evaluator] = {
         name: build(composed([f"evaluator={name}"]).evaluator) for name in ("classifier", "reader", "clip")
     }
-    for level in (0.1, 0.3, 0.5, 0.7, 0.9):
-        judges[f"prior, level {level}"] = Prior(backbone, levels=(level,))
-    judges["prior"] = Prior(backbone)
-    for name, judge in judges.items():
-        for kind in ("of the composite, by the reader", "generic"):
+    judges |= {f"prior, level {level}": Prior(backbone, (level,), draws=1) for level in LEVELS}
+    for kind in ("of the composite, by the reader", "generic"):
+        by_level = []
+        for name, judge in judges.items():
             if kind == "generic" and name in ("classifier", "reader"):
                 continue  # words play no part
             found = []
             for one, real, words in pairs:
                 used = GENERIC if kind == "generic" else words
                 found.append([judge.score(image, one.mask, used).value for image in (one.image, real)])
-            scores = np.array(found)
-            area = roc_auc_score(np.tile([0, 1], len(pairs)), scores.ravel())
-            print(f"| {name} | {kind} | {area:.3f} | {100 * (scores[:, 1] > scores[:, 0]).mean():.0f} % |", flush=True)
+            show(name, "none" if name in ("classifier", "reader") else kind, np.array(found))
+            by_level += [np.array(found)] * name.startswith("prior")
+        show("prior, all three levels", kind, np.mean(by_level, axis=0))
+
+
+def show(name: str, kind: str, scores: np.ndarray) -> None:
+    """Print one line, from the scores of composites and of real photos."""
+    area = roc_auc_score(np.tile([0, 1], len(scores)), scores.ravel())
+    print(f"| {name} | {kind} | {area:.3f} | {100 * (scores[:, 1] > scores[:, 0]).mean():.0f} % |", flush=True)
 
 
 if __name__ == "__main__":
