@@ -1,4 +1,4 @@
-"""The page in a real browser, as a desktop shows it. ``--basetemp`` keeps the screenshots."""
+"""The page in a real browser, as a desktop and a phone show it. ``--basetemp`` keeps the screenshots."""
 
 import io
 import re
@@ -41,8 +41,9 @@ def downloaded(visitor, kind):
     return started.value.suggested_filename, started.value.path().read_bytes()
 
 
-def test_from_a_photo_to_the_downloads(visitor, served, files, tmp_path):
-    one = visitor(served.address)
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_from_a_photo_to_the_downloads(visitor, served, files, tmp_path, screen):
+    one = visitor(served.address, screen)
     page = one.page
 
     def looked_at(name):
@@ -60,6 +61,7 @@ def test_from_a_photo_to_the_downloads(visitor, served, files, tmp_path):
     looked_at("words")
     read = page.locator("#foreground .token").all_inner_texts()
     painted = one.run()
+    one.fits()
     assert all(word.strip().split(":")[0] in painted for word in read)
     name, cover = downloaded(one, "mask")
     covered = np.asarray(Image.open(io.BytesIO(cover)))
