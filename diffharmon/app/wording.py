@@ -83,5 +83,7 @@ def plain(error: Exception, folders: Sequence[Path]) -> str:
     text = describe_error(error)
     for folder in folders:
         text = re.sub(rf"{re.escape(str(folder))}(?:/[^/\s]+)*/", "", text)
+    text = re.sub(r"[;,] (?:or )?set dataset\..*", "", text)  # a visitor has no settings
+    text = text.replace("dataset.max_megapixels allows", "this page allows")
     first, _, _ = text.partition(" ")
     return text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is

@@ -111,12 +111,19 @@ def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
     assert visit.stopped
     visit.begin()
     assert not visit.stopped
+    with pytest.raises(Cancelled):
+        actions.harmonize(visit, Asked(*photo[:2], object=None), lambda *_: visit.stop())
+    assert actions.history(visit) == []
 
 
 def test_errors_are_words_without_the_pages_folders():
     folder = Path("/srv/page/visits")
     assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "cat.png is damaged"
     assert plain(InputError("drop a photo first"), []) == "Drop a photo first"
+    refused = "cover.png leaves in doubt which channel is the mask; set dataset.mask_channel to one of red, green"
+    assert plain(InputError(refused), []) == "cover.png leaves in doubt which channel is the mask"
+    large = "a.png is too large: dataset.max_megapixels allows 60"
+    assert plain(InputError(large), []) == "a.png is too large: this page allows 60"
     assert plain(KeyError("x"), []) == UNEXPECTED
 
 

@@ -16,12 +16,14 @@ SIZE = (200, 300)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A photo, another of other colours, their mask, and a file that the page refuses."""
+    """A photo, another of other colours, their mask, and files that the page refuses."""
     folder, demo = tmp_path_factory.mktemp("files"), Demo()[0]
     photo, cover = (images.resize(part, SIZE) for part in (demo.image, demo.mask))
     images.write_image(folder / "cup.png", photo)
     images.write_image(folder / "green.png", photo.flip(0).roll(1, 0))
     images.write_image(folder / "cover.png", cover)
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
+    Image.fromarray(np.zeros((900, 1000, 3), np.uint8)).save(folder / "wide.png")
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
     Image.fromarray(noise).save(folder / "heavy.png")
     return folder
@@ -30,7 +32,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(serve_page):
     """The page with the shipped model, few steps and small limits."""
-    return serve_page("sampler.steps=2", "--megabytes", "1", "--results", "3")
+    return serve_page("sampler.steps=2", "--megabytes", "1", "--megapixels", "0.6", "--results", "3")
 
 
 def downloaded(visitor, kind):
@@ -107,6 +109,35 @@ def test_from_a_photo_to_the_downloads(visitor, served, files, tmp_path):
     page.wait_for_selector("#links a", state="detached")
     assert not page.locator("#history").is_visible()
     looked_at("forgotten")
+
+
+def test_what_is_wrong_is_said(visitor, served, files, tmp_path):
+    one = visitor(served.address)
+    page = one.page
+
+    def said():
+        toast = page.locator(".toast-body").first
+        toast.wait_for()
+        text = toast.inner_text()
+        page.screenshot(path=tmp_path / f"said_{len(list(tmp_path.iterdir()))}.png")
+        page.locator(".toast-close").first.click()
+        toast.wait_for(state="detached")
+        return " ".join(text.split())
+
+    page.locator("#go").click()
+    assert "Drop a photo first" in said()
+    one.drop("photo", files / "broken.jpg")
+    assert "broken.jpg cannot be read" in said()
+    one.drop("photo", files / "wide.png")
+    assert "this page allows 0.6" in said()
+    one.drop("photo", files / "cup.png")
+    page.wait_for_selector("#painting canvas")
+    page.wait_for_timeout(1500)
+    page.locator("#go").click()
+    assert "Paint over the pasted object" in said()
+    page.get_by_role("tab", name="Drop a mask").click()
+    one.drop("mask", files / "green.png")
+    assert "green.png leaves in doubt which channel is the mask" in said()
 
 
 def test_a_file_that_is_too_large_is_refused_in_words(visitor, served, files, tmp_path):
