@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := app,dev,exr,figures,heif,jxl,psd,gemini,google-genai,joblib,slurm,tensorboard
+EXTRAS := app,dev,exr,figures,heif,jxl,lora,psd,gemini,google-genai,joblib,slurm,tensorboard
 # uv does not read pip's configuration: wheels in pip's local folder are passed on to it.
 FIND_LINKS = $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
 

@@ -50,10 +50,10 @@ def test_a_family_of_backbones_of_another_package_harmonizes(tmp_path, call_comm
     """The class, its YAML and a row of ``toys.FAMILIES`` are all that a family needs."""
     monkeypatch.syspath_prepend(str(PLUGIN))
     folder = write_diffusion_transformer(tmp_path / "toy")
-    backbone = ("backbone=diffusion_transformer", f"backbone.path={folder}", "backbone.recommended.attention_divisor=8")
-    search, parts = f"hydra.searchpath=[{PLUGIN / 'conf'}]", ("embedding=[text_refine]", "embedding.text.places=null")
+    backbone = ("backbone=diffusion_transformer", f"backbone.path={folder}")
+    search, parts = f"hydra.searchpath=[{PLUGIN / 'conf'}]", "embedding=[text_refine]"
     quick = ("sampler.steps=2", "method.guidance=2", "trainer=cpu", "experiment=demo")
-    done = call_command(tmp_path / "run", search, *backbone, *parts, *quick, "metrics=[full]", "output=minimal")
+    done = call_command(tmp_path / "run", search, *backbone, parts, *quick, "metrics=[full]", "output=minimal")
     assert done.returncode == 0, done.stderr
     (row,) = results.read_rows(tmp_path / "run")
     assert row["status"] == "ok"

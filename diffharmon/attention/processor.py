@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as functional
@@ -36,6 +36,7 @@ class MapStore:
         lent: Queries and keys by layer of rows that are followed without being in the batch.
         recording: Whether ``record`` rules act.
         last: The layer after which a pass that only records ends; empty for none.
+        text_tokens: Number of text tokens before the image's, in layers that are given both as one sequence.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class MapStore:
     lent: Mapping[str, QueriesAndKeys] = field(default_factory=dict)
     recording: bool = True
     last: str = ""
+    text_tokens: int = 0
 
     def observe(self, forward: Callable[[], object], whole: bool = False) -> None:
         """Run a forward pass of which only the maps count; from the second one on it ends after the last map.
@@ -127,9 +129,11 @@ class RuleProcessor:
     are written out only where they are recorded.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ("self", "cross")
+
     def __init__(self, site: Site, rules: Sequence[AttentionRule], store: MapStore) -> None:
-        if site.kind not in ("self", "cross"):
-            raise ValueError(f"{site.name}: expected self- or cross-attention for a rule, got {site.kind} attention")
+        if site.kind not in self.kinds:
+            raise ValueError(f"{site.name}: expected {' or '.join(self.kinds)} attention, got {site.kind} attention")
         self.site = site
         self.rules = tuple(rules)
         self.store = store
@@ -140,9 +144,8 @@ class RuleProcessor:
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
         **kwargs: Any,
-    ) -> Tensor:
+    ) -> Any:
         """Attend; arguments are diffusers' own, ``hidden_states`` is "b q c" in a UNet's transformer blocks."""
         if hidden_states.ndim != 3 or attention_mask is not None or attn.spatial_norm is not None:
             raise ValueError(f"{self.site.name}: attention rules work on unmasked transformer attention 'b q c' only")
@@ -163,6 +166,12 @@ class RuleProcessor:
         output = output + residual if attn.residual_connection else output
         return output / attn.rescale_output_factor
 
+    def active(self, queries: int) -> list[AttentionRule]:
+        """List the rules that act at the store's step on this many queries."""
+        self.store.seen_queries.add(queries)
+        step, steps = self.store.step, self.store.steps
+        return [rule for rule in self.rules if rule.active(step, steps) and rule.queries in (0, queries)]
+
     def attend(
         self,
         query: Float[Tensor, "b heads q c"],
@@ -171,14 +180,7 @@ class RuleProcessor:
         scale: float,
     ) -> Float[Tensor, "b heads q c"]:
         """Apply the rules that are active at the store's step."""
-        queries = query.shape[2]
-        self.store.seen_queries.add(queries)
-        active = [
-            rule
-            for rule in self.rules
-            if rule.active(self.store.step, self.store.steps) and rule.queries in (0, queries)
-        ]
-        actions, name = {rule.action for rule in active}, self.site.name
+        actions, name = {rule.action for rule in self.active(query.shape[2])}, self.site.name
         if "keep" in actions and self.store.keeping:
             self.store.kept[name] = (query, key)
         if "replace" in actions:

@@ -1,11 +1,13 @@
 """Where the attention layers of a diffusers network sit, read from their processors' names."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from diffharmon.types import AttentionRule, Site
 
 KINDS = {"attn1": "self", "attn2": "cross", "attn": "joint"}
+# Beside joint attention, ``attn2`` is a second one of the image alone (Stable Diffusion 3.5 medium).
+KINDS_BESIDE_JOINT = {**KINDS, "attn2": "self"}
 # In the order of the forward pass. Transformers without a bottleneck have no places, only depth.
 PLACES = {"down_blocks": "down", "mid_block": "mid", "up_blocks": "up"}
 BLOCKS = (*PLACES, "transformer_blocks", "single_transformer_blocks")
@@ -23,7 +25,9 @@ def find_sites(names: Iterable[str]) -> tuple[Site, ...]:
     Raises:
         ValueError: A name is not of that form.
     """
-    layers = sorted(((_parse(name), name) for name in names), key=lambda layer: layer[0][0])
+    names = list(names)
+    kinds = KINDS_BESIDE_JOINT if any("attn" in name.split(".") for name in names) else KINDS
+    layers = sorted(((_parse(name, kinds), name) for name in names), key=lambda layer: layer[0][0])
     totals, passed = Counter(kind for (_, kind), _ in layers), Counter[str]()
     sites = []
     for (block, kind), name in layers:
@@ -33,10 +37,10 @@ def find_sites(names: Iterable[str]) -> tuple[Site, ...]:
     return tuple(sites)
 
 
-def _parse(name: str) -> tuple[int, str]:
+def _parse(name: str, known: Mapping[str, str]) -> tuple[int, str]:
     """Return the block's place in the forward pass and the kind of attention."""
     parts = name.split(".")
-    kinds = [KINDS[part] for part in parts if part in KINDS]
+    kinds = [known[part] for part in parts if part in known]
     if parts[0] not in BLOCKS or len(kinds) != 1:
         raise ValueError(
             f"attention processor name {name!r}: expected one of {', '.join(BLOCKS)} first, and one of "

@@ -15,7 +15,6 @@ SPACINGS = ("leading", "trailing")
 OTHER_FAMILIES = {
     "FlowMatch": "a flow-matching model",
     "EDM": "an EDM model, with continuous noise levels",
-    "LCM": "a latent consistency model, distilled for a few steps of its own scheduler",
     "TCD": "a trajectory consistency model, distilled for a few steps of its own scheduler",
 }
 # Settings that place noise levels and predictions; DDIM's own.
@@ -23,6 +22,8 @@ NOISE_LEVELS = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "set_alpha_to_one"),
     *("steps_offset", "prediction_type", "timestep_spacing", "rescale_betas_zero_snr"),
 )
+# A latent consistency model was distilled at this many steps of the noise levels, and is sampled at some of them.
+DISTILLED = "original_inference_steps"
 # Settings of how other schedulers walk over the same noise levels: dropped, since DDIM walks over them in its own way.
 WALKS = (
     *("algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector", "euler_at_final"),
@@ -83,6 +84,12 @@ def ddim_settings(path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if spacing not in SPACINGS:
         log.info("%s: timestep_spacing=%s of %s is replaced by leading, which DDIM can invert", path, spacing, name)
         settings["timestep_spacing"] = "leading"
+    if name.startswith("LCM"):
+        settings[DISTILLED] = config.get(DISTILLED, 50)
+        if not is_whole(settings[DISTILLED]) or not 1 <= settings[DISTILLED] <= settings.get(
+            "num_train_timesteps", 1000
+        ):
+            raise ModelError(f"{path}: {DISTILLED}={settings[DISTILLED]!r}; expected a whole number of steps")
     # Latent diffusion never clips the predicted image; DDIM would by default where the configuration leaves it out.
     return {**settings, "clip_sample": False, "thresholding": False}
 

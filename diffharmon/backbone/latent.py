@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from diffusers.models.embeddings import get_timestep_embedding
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -107,6 +108,14 @@ class LatentModel(nn.Module):
     ) -> AbstractContextManager[MapStore]:
         """Put rules on the attention layers inside a ``with``; batch row r follows row ``sources[r]``."""
         return attention_control(self.network, rules, steps, sources)
+
+    def guidance_embedding(self, rows: int, scale: float) -> Float[Tensor, "b d"] | None:
+        """Embed the guidance scale that a distilled UNet is told (arXiv 2310.04378, section 4.3); None for others."""
+        width = self.network.config.time_cond_proj_dim
+        if width is None:
+            return None
+        told = torch.full((rows,), (scale - 1) * 1000, device=self.device)
+        return get_timestep_embedding(told, width, downscale_freq_shift=1).to(self.dtype)
 
     def remembering(self, limit: int) -> Memory:
         """Return this backbone for the work on one image: nothing is computed twice from equal inputs.

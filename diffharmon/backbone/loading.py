@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
+from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
-from diffharmon.backbone.compatibility import check_noise_levels, check_parts, ddim_settings
+from diffharmon.backbone.compatibility import DISTILLED, check_noise_levels, check_parts, ddim_settings
 from diffharmon.errors import ModelError
 
 HELP = """To get it: set `backbone.path` to a folder in diffusers' layout (unet/ or transformer/, vae/, text_encoder/,
@@ -110,6 +116,38 @@ def load_clip(path: str, hub: Mapping[str, Any], variant: str | None, kind: Any,
     return CLIPTokenizer.from_pretrained(path, subfolder=f"tokenizer{number}", **hub), text
 
 
+def load_transformer(kind: Any, path: str, hub: Mapping[str, Any], variant: str | None, dtype: torch.dtype) -> Any:
+    """Load the transformer of a family."""
+    return kind.from_pretrained(
+        path, subfolder="transformer", torch_dtype=dtype, variant=variant, use_safetensors=True, **hub
+    )
+
+
+def load_t5(
+    path: str, hub: Mapping[str, Any], variant: str | None, dtype: torch.dtype, number: str, weights: bool = True
+) -> tuple[Any, Any]:
+    """Load tokenizer and, unless it is not wanted, T5 text encoder; ``number`` is the suffix of their folders."""
+    tokenizer = AutoTokenizer.from_pretrained(path, subfolder=f"tokenizer{number}", **hub)
+    if not weights:
+        return tokenizer, None
+    part = f"text_encoder{number}"
+    text = T5EncoderModel.from_pretrained(
+        path, subfolder=part, dtype=dtype, variant=variant, use_safetensors=True, **hub
+    )
+    return tokenizer, text
+
+
+def transformer_settings(path: str, hub: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read the settings of transformer, autoencoder and scheduler, before any weights."""
+    parts = (
+        (SD3Transformer2DModel, "transformer"),
+        (AutoencoderKL, "vae"),
+        (FlowMatchEulerDiscreteScheduler, "scheduler"),
+    )
+    transformer, vae, scheduler = (dict(kind.load_config(path, subfolder=part, **hub)) for kind, part in parts)
+    return transformer, vae, scheduler
+
+
 def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -> dict[str, Any]:
     """Read the scheduler's settings and check them, before any weights.
 
@@ -121,7 +159,11 @@ def noise_schedule_of(path: str, revision: str | None, hub: Mapping[str, Any]) -
     settings = ddim_settings(path, found)
     settings.setdefault("num_train_timesteps", 1000)
     settings.setdefault("prediction_type", "epsilon")
-    check_noise_levels(path, DDIMScheduler.from_config(settings).alphas_cumprod, settings["prediction_type"])
+    check_noise_levels(
+        path,
+        DDIMScheduler.from_config({k: v for k, v in settings.items() if k != DISTILLED}).alphas_cumprod,
+        settings["prediction_type"],
+    )
     return settings
 
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
+from diffusers import StableDiffusionPipeline
 from jaxtyping import Float, Num
 from torch import Tensor
 
 from diffharmon.backbone.latent import DTYPES, LatentModel
 from diffharmon.backbone.loading import load_parts, resolution_of
+from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
@@ -31,6 +33,9 @@ class StableDiffusion(LatentModel):
         dtype: Precision of the network.
         gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
+        lora: LoRA files, folders or hub ids whose weights are added to the model's.
+        lora_weights: How much of each is added; empty for all of each.
         offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
             encoder's, or ``all`` but the autoencoder's, which is slow.
 
@@ -52,9 +57,14 @@ class StableDiffusion(LatentModel):
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        embedded_guidance: Annotated[float, Ge(0), Le(100)] = 8.5,
+        lora: Sequence[str] = (),
+        lora_weights: Sequence[float] = (),
         offload: Offload = "none",
     ) -> None:
         super().__init__()
+        check_lora(lora, lora_weights)
+        self.embedded_guidance = embedded_guidance
         path = diffusers_folder(path, config)
         self.cell, self.resolution_multiple = resolution_of(path, revision)
         self.size = size
@@ -63,6 +73,7 @@ class StableDiffusion(LatentModel):
         self.network, self.vae, self.text_encoder, self.tokenizer, self.noise_schedule = load_parts(
             path, revision, variant, DTYPES[dtype]
         )
+        merge_lora(StableDiffusionPipeline, self, ("text_encoder", "tokenizer"), lora, lora_weights)
         self.freeze(gradient_checkpointing, offload)
 
     def embed(self, prompts: Sequence[str], edits: Sequence[TokenEdit | None] = ()) -> Text:
@@ -92,5 +103,7 @@ class StableDiffusion(LatentModel):
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
-        dtype = self.dtype
-        return self.network(latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype)).sample.float()
+        dtype, told = self.dtype, self.guidance_embedding(len(latent), self.embedded_guidance)
+        words = text.tokens.to(dtype)
+        output = self.network(latent.to(dtype), timestep, encoder_hidden_states=words, timestep_cond=told)
+        return output.sample.float()

@@ -24,6 +24,7 @@ from diffharmon.backbone.loading import (
     noise_schedule_of,
     unet_resolution,
 )
+from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
 from diffharmon.backbone.tokens import embedding_layer, part_of, penultimate, tokenize, word_positions
@@ -47,6 +48,9 @@ class StableDiffusionXL(LatentModel):
         dtype: Precision of the network.
         gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
+        embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
+        lora: LoRA files, folders or hub ids whose weights are added to the model's.
+        lora_weights: How much of each is added; empty for all of each.
         offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
             encoder's, or ``all`` but the autoencoder's, which is slow.
 
@@ -68,9 +72,14 @@ class StableDiffusionXL(LatentModel):
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         gradient_checkpointing: bool = False,
         config: str | None = None,
+        embedded_guidance: Annotated[float, Ge(0), Le(100)] = 8.5,
+        lora: Sequence[str] = (),
+        lora_weights: Sequence[float] = (),
         offload: Offload = "none",
     ) -> None:
         super().__init__()
+        check_lora(lora, lora_weights)
+        self.embedded_guidance = embedded_guidance
         path = diffusers_folder(path, config, StableDiffusionXLPipeline)
         hub = hub_settings(path, revision)
         check_network(path, "unet")
@@ -94,6 +103,8 @@ class StableDiffusionXL(LatentModel):
             self.tokenizer_2, self.text_encoder_2 = load_clip(path, hub, variant, CLIPTextModelWithProjection, "_2")
         if self.tokenizer.get_vocab() != self.tokenizer_2.get_vocab():
             raise ModelError(f"{path}: its two tokenizers split words differently; expected those of an SDXL model")
+        of_text = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+        merge_lora(StableDiffusionXLPipeline, self, of_text, lora, lora_weights)
         self.freeze(gradient_checkpointing, offload)
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
@@ -150,6 +161,10 @@ class StableDiffusionXL(LatentModel):
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype, device=latent.device)
         added = {"text_embeds": pooled.to(dtype), "time_ids": sizes.expand(len(latent), -1)}
         output = self.network(
-            latent.to(dtype), timestep, encoder_hidden_states=text.tokens.to(dtype), added_cond_kwargs=added
+            latent.to(dtype),
+            timestep,
+            encoder_hidden_states=text.tokens.to(dtype),
+            added_cond_kwargs=added,
+            timestep_cond=self.guidance_embedding(len(latent), self.embedded_guidance),
         )
         return output.sample.float()

@@ -13,13 +13,13 @@ from diffharmon.errors import InputError
 from diffharmon.types import TokenEdit
 
 
-def tokenize(tokenizer: Any, prompts: Sequence[str]) -> Int[Tensor, "b n"]:
-    """Token ids padded to the model's length.
+def tokenize(tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> Int[Tensor, "b n"]:
+    """Token ids padded to a length; None is the model's own.
 
     Raises:
         InputError: A prompt is too long; nothing is cut off silently.
     """
-    length = tokenizer.model_max_length
+    length = tokenizer.model_max_length if length is None else length
     for prompt in prompts:
         count = len(tokenizer(prompt).input_ids)
         if count > length:
@@ -33,7 +33,9 @@ def word_positions(tokenizer: Any, prompt: str, start: int) -> dict[str, tuple[i
     Words are what white space separates; a word that the tokenizer splits has several positions, and a word that comes
     twice has the positions of both.
     """
-    offsets = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+    found = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+    # T5's tokens may hold the white space before them.
+    offsets = [(b - len(prompt[a:b].lstrip()), b) for a, b in found]
     positions: dict[str, tuple[int, ...]] = {}
     cursor = start
     for word in prompt[start:].split():
@@ -46,17 +48,19 @@ def word_positions(tokenizer: Any, prompt: str, start: int) -> dict[str, tuple[i
     return positions
 
 
-def embedding_layer(text_encoder: nn.Module) -> CLIPTextEmbeddings:
-    """Find the layer that adds token and position embeddings."""
-    return next(module for module in text_encoder.modules() if isinstance(module, CLIPTextEmbeddings))
+def embedding_layer(text_encoder: Any) -> nn.Module:
+    """Find the layer that gives input embeddings: CLIP's of tokens and positions, T5's of tokens alone."""
+    clip = (module for module in text_encoder.modules() if isinstance(module, CLIPTextEmbeddings))
+    found = next(clip, None)
+    return text_encoder.encoder.embed_tokens if found is None else found
 
 
 @contextmanager
-def edited_tokens(text_encoder: nn.Module, edits: Sequence[TokenEdit | None]) -> Iterator[None]:
-    """Replace input embeddings (token + position) of some positions inside a ``with``; gradients reach the new vectors.
+def edited_tokens(text_encoder: Any, edits: Sequence[TokenEdit | None]) -> Iterator[None]:
+    """Replace input embeddings of some positions inside a ``with``; gradients reach the new vectors.
 
     Args:
-        text_encoder: A transformers ``CLIPTextModel``.
+        text_encoder: A CLIP or T5 encoder of transformers.
         edits: One for each prompt of the batch, or None to leave it.
     """
 
@@ -91,3 +95,11 @@ def penultimate(
 def part_of(edit: TokenEdit | None, start: int, width: int) -> TokenEdit | None:
     """Return the part of an edit's vectors that is one encoder's: ``width`` numbers from ``start`` on."""
     return None if edit is None else TokenEdit(edit.positions, edit.vectors[:, start : start + width])
+
+
+def shifted(edit: TokenEdit | None, start: int, tokens: int) -> TokenEdit | None:
+    """Return the part of an edit that is at ``tokens`` positions from ``start`` on, counted from there."""
+    if edit is None:
+        return None
+    chosen = [index for index, place in enumerate(edit.positions) if start <= place < start + tokens]
+    return TokenEdit(tuple(edit.positions[index] - start for index in chosen), edit.vectors[chosen])

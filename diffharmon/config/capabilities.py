@@ -14,24 +14,31 @@ NEEDS = {
     "unconditional": "knows the empty prompt (classifier-free guidance)",
     "negative_prompt": "takes a negative prompt",
     "gradients_to_text": "lets gradients reach its text",
-    "variance_preserving": "mixes noise in as DDPM does",
+    "variance_preserving": "mixes noise in as DDPM does (sampler=ddim)",
+    "rectified_flow": "is a rectified flow, such as sd3 (sampler=flow_euler)",
 }
+
+# What a sampler may lack: an inversion that denoising leads back along, which null-text optimization follows.
+INVERSION = "inversion"
 
 
 def check_capabilities(method: DictConfig) -> None:
     """Refuse parts of a method that need what its backbone does not provide.
 
     A part names what it needs in ``needs``, a backbone what it provides in ``capabilities``; parts without ``needs``
-    work with every backbone.
+    work with every backbone. A sampler that inverts nothing says so by ``inverts``.
 
     Raises:
         ConfigError: With the part's key and what it needs.
     """
     backbone: Any = load_target(str(method.backbone._target_), "backbone")
+    sampler: Any = load_target(str(method.sampler._target_), "sampler")
     lacking = {name for name in NEEDS if not getattr(backbone.capabilities, name)}
     for key, part, needs in needed(method):
         for need in sorted(lacking & set(needs)):
             raise ConfigError(f"{key}: {part} needs a backbone that {NEEDS[need]}; {backbone.__name__} does not")
+        if INVERSION in needs and not getattr(sampler, "inverts", True):
+            raise ConfigError(f"{key}: {part} needs a sampler that inverts the image; {sampler.__name__} does not")
 
 
 def needed(method: DictConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:

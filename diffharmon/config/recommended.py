@@ -5,8 +5,9 @@ arguments. Other groups interpolate them, as ``method.guidance: ${backbone.recom
 place is overridden. A file lists what differs from the defaults below.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
@@ -24,6 +25,7 @@ class BackboneUse:
         inversion_guidance: Guidance of the inversion.
         target_correction: Fraction of direct inversion's correction that the edited branch receives too.
         attention_divisor: The backbone's size divided by this is the side of the attention maps that are fused.
+        attention_places: Parts of a UNet whose attention maps are fused; None means all.
         calibrate: Whether the recomposer scales the edit to what the words name.
         threads: CPU threads; None leaves the choice to torch.
     """
@@ -34,6 +36,7 @@ class BackboneUse:
     inversion_guidance: Annotated[float, Ge(0), Le(1000)] = 0.0
     target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
     attention_divisor: Annotated[int, Ge(1)] = 32
+    attention_places: Sequence[Literal["down", "mid", "up"]] | None = ("down", "up")
     calibrate: bool = False
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
 

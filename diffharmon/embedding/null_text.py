@@ -35,7 +35,7 @@ class NullText:
         ConfigError: If the guidance is 0 or 1, where the unconditional embedding has no influence or no counterpart.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text")
+    needs: ClassVar[tuple[str, ...]] = ("unconditional", "gradients_to_text", "inversion")
 
     guidance: Annotated[float, Ge(0)]
     learning_rate: Annotated[float, Gt(0)] = 0.1

@@ -85,7 +85,7 @@ class TextRefine:
         updates: Updates at each sampling step.
         regularization: Weight of the distance to the initial embeddings (paper equation 3; 1000 in the public code).
         divisor: The attention layers of a ``divisor``-th of the canvas's sides count; 32 gives 16 x 16 at 512.
-        places: Parts of a UNet whose maps count; None means all.
+        places: Parts of a UNet whose maps count; None means all, as networks without such parts need it.
         fuse: Write the fused background embedding into the result.
         weight_decay: AdamW's; acts on embeddings and fusion weights.
     """
@@ -186,9 +186,13 @@ class TextRefine:
         if not fuse:
             return text
         foreground, background = text.tokens
-        positions = torch.tensor(spans.background_positions, device=background.device)
-        fused = (self.fusion(words)[:, None] * background[positions]).sum(dim=0)
-        background = background.index_copy(0, positions, fused.expand(len(positions), -1))
+        weights, places = self.fusion(words), spans.background_positions
+        # Vectors of different text encoders mean different things: each part's are fused among themselves.
+        for part in spans.by_part(places):
+            positions = torch.tensor([places[index] for index in part], device=background.device)
+            share = weights[part] / weights[part].sum() if spans.parts else weights
+            fused = (share[:, None] * background[positions]).sum(dim=0)
+            background = background.index_copy(0, positions, fused.expand(len(positions), -1))
         return replace(text, tokens=torch.stack([foreground, background]))
 
     def terms(

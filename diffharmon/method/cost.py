@@ -35,7 +35,7 @@ class Meter(Watcher):
         calls: list[int] = []
 
         def count(module: nn.Module, args: tuple, kwargs: Mapping) -> None:
-            calls.append(len(args[0]))
+            calls.append(len(next(iter((*args, *kwargs.values())))))  # latents come first, by place or by name
 
         handle = self.network.register_forward_pre_hook(count, with_kwargs=True)
         start = self.now()

@@ -124,7 +124,7 @@ class Diffusion(nn.Module):
         """Whether the seed can change a result: in the choice among descriptions, or in a part that draws its own."""
         policy = self.policy
         switches = policy.restarts > 0 and policy.iterations > policy.patience + 1 and policy.redescribe == "known"
-        drawing = any(getattr(part, "draws_random", False) for part in self.embedding.values())
+        drawing = any(getattr(part, "draws_random", False) for part in (self.sampler, *self.embedding.values()))
         return (switches and self.descriptions > 2) or drawing or getattr(self.describer, "seed", None) is not None
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:

@@ -204,6 +204,8 @@ def small(config: DictConfig) -> DictConfig:
             "size": stand_in.SIZE,
             "gradient_checkpointing": bool(method.backbone.get("gradient_checkpointing", False)),
         }
+        if method.sampler._target_ == "diffharmon.sampler.flow.FlowEuler":  # calls the network as often
+            method.sampler._target_ = "diffharmon.sampler.ddim.DDIM"
         method.describer = {"_target_": "diffharmon.pricing.stand_in.StandInDescriber"}
         method.evaluator = {"_target_": "diffharmon.evaluator.none.NoEvaluator"}
         method.recomposer = {"_target_": "diffharmon.recomposer.paste.Paste"}

@@ -1,19 +1,18 @@
 """DDIM sampling and inversion (arXiv 2010.02502), with direct inversion (arXiv 2310.01506)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Le
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
-from diffharmon.sampler.loops import edit, invert
-from diffharmon.types import AttentionRule, Conditioning, Guidance, Observer, Trajectory, ignore
+from diffharmon.sampler.consistency import ConsistencySchedule
+from diffharmon.sampler.inverting import Inverting
 
 
 class DDIMSchedule:
@@ -53,6 +52,12 @@ class DDIMSchedule:
         self.levels: list[int] = timesteps.tolist()
         self.inversion_levels = self.levels
 
+    def shares(self, step: int) -> tuple[float, float]:
+        """Return the shares of clean latent and noise in what enters a step."""
+        alphas = self.scheduler.alphas_cumprod
+        alpha = float(alphas[self.levels[step]] if step < len(self.levels) else self.scheduler.final_alpha_cumprod)
+        return alpha**0.5, (1 - alpha) ** 0.5
+
     def denoise(
         self, latent: Float[Tensor, "b c y x"], output: Float[Tensor, "b c y x"], step: int
     ) -> Float[Tensor, "b c y x"]:
@@ -73,36 +78,29 @@ class DDIMSchedule:
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Inverting):
     """Deterministic sampling by DDIM.
 
     Args:
-        steps: Number of sampling steps.
         inversion: Where an inversion step is predicted. ``mirrored``: at the timestep of the denoising step that it
             inverts. ``level``: at the timestep of the noise level that the latent is at, which velocity models need,
             because their output means another noise at another level. ``auto`` is ``level`` for velocity models and
             ``mirrored`` for the others.
-        direct_inversion: Put the source branch of an edit back on the inversion after every step (arXiv 2310.01506), so
-            that the edited branch takes its attention from a branch that reconstructs the image, with no optimization
-            of the unconditional embedding.
-        target_correction: Fraction of the source branch's correction that direct inversion gives to the edited branch
-            too; 0 is the published method, 1 moves both branches alike.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("variance_preserving",)
 
-    steps: Annotated[int, Ge(1), Le(1000)] = 50
     inversion: Literal["auto", "mirrored", "level"] = "auto"
-    direct_inversion: bool = True
-    target_correction: Annotated[float, Ge(0), Le(1)] = 0.0
 
-    def schedule(self, backbone: Backbone) -> DDIMSchedule:
-        """Lay out the steps for a model.
+    def schedule(self, backbone: Backbone) -> Any:
+        """Lay out the steps for a model: those of a latent consistency model are on the grid of its distillation.
 
         Raises:
             ConfigError: More steps than the model was trained with.
         """
         noise_schedule = backbone.noise_schedule
+        if "original_inference_steps" in noise_schedule:
+            return ConsistencySchedule(noise_schedule, self.steps, backbone.device)
         trained = noise_schedule["num_train_timesteps"]
         if self.steps > trained:
             raise ConfigError(f"sampler.steps: expected 1 to {trained}, got {self.steps}")
@@ -112,27 +110,3 @@ class DDIM:
         if int(schedule.timesteps.max()) >= trained:  # the model's offset moves the last one out of its range
             raise ConfigError(f"sampler.steps: expected fewer steps, {self.steps} reach beyond the model's {trained}")
         return schedule
-
-    def invert(
-        self,
-        backbone: Backbone,
-        latent: Float[Tensor, "1 c y x"],
-        conditioning: Conditioning,
-        guidance: Guidance,
-        observe: Observer = ignore,
-    ) -> Trajectory:
-        """Invert a clean latent to noise under the foreground prompt."""
-        return invert(backbone, self.schedule(backbone), latent, conditioning, guidance, observe)
-
-    def edit(
-        self,
-        backbone: Backbone,
-        trajectory: Trajectory,
-        conditioning: Conditioning,
-        guidance: Guidance,
-        rules: Sequence[AttentionRule] = (),
-        observe: Observer = ignore,
-    ) -> Float[Tensor, "2 c y x"]:
-        """Denoise source branch and edited branch side by side; returns their clean latents."""
-        correction = self.target_correction if self.direct_inversion else None
-        return edit(backbone, trajectory, conditioning, guidance, rules, correction, observe)

@@ -46,6 +46,7 @@ def edit(
     rules: Sequence[AttentionRule] = (),
     target_correction: float | None = None,
     observe: Observer = ignore,
+    first: int = 0,
 ) -> Float[Tensor, "2 c y x"]:
     """Denoise source branch (foreground prompt) and edited branch (background prompt) side by side.
 
@@ -58,18 +59,19 @@ def edit(
         target_correction: Where given, the source branch is put back on the trajectory after every step (direct
             inversion, arXiv 2310.01506) and the edited branch receives this fraction of the correction.
         observe: Receives the two latents after each step.
+        first: The step that both branches start from, on the trajectory.
 
     Returns:
         The clean latents: source branch, edited branch.
     """
     schedule = trajectory.schedule
     steps = len(schedule.timesteps)
-    latents = trajectory.latents[0].expand(2, -1, -1, -1)
+    latents = trajectory.latents[first].expand(2, -1, -1, -1)
     step_of, sources = edit_step, guidance.rows
     if target_correction == 0 and guidance.scale not in (0, 1):  # nobody asks what the source branch's step gives
         step_of, sources = edited_step, (0, 1, 1)
     with backbone.attention(rules, sources, steps) as store:
-        for step in range(steps):
+        for step in range(first, steps):
             store.step = step
             latents = step_of(backbone, schedule, latents, conditioning, guidance, step)
             if target_correction is not None:

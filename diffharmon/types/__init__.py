@@ -6,7 +6,7 @@ tokens, ``d`` embedding width. Images are RGB in [0, 1]; only ``Backbone.encode`
 range. Index i means step i in sampling order, everywhere: step 0 is the noisiest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -86,10 +86,15 @@ class Composite:
 
 @dataclass(frozen=True)
 class WordSpans:
-    """Token positions of the condition words in the two prompts, one tuple of positions a word."""
+    """Token positions of the condition words in the two prompts, one tuple of positions a word.
+
+    ``parts`` holds the first position and the one after the last of each text encoder's part of the sequence, where
+    encoders stand one after the other and a word has positions in several; it is empty for one part.
+    """
 
     foreground: Mapping[str, tuple[int, ...]]
     background: Mapping[str, tuple[int, ...]]
+    parts: tuple[tuple[int, int], ...] = ()
 
     @property
     def foreground_positions(self) -> tuple[int, ...]:
@@ -100,6 +105,13 @@ class WordSpans:
     def background_positions(self) -> tuple[int, ...]:
         """All condition-token positions of the background prompt, ascending."""
         return tuple(sorted(p for span in self.background.values() for p in span))
+
+    def by_part(self, positions: Sequence[int]) -> list[list[int]]:
+        """Return the indices into ``positions`` that belong to each part; parts without any are left out."""
+        if not self.parts:
+            return [list(range(len(positions)))]
+        shares = [[i for i, p in enumerate(positions) if first <= p < end] for first, end in self.parts]
+        return [share for share in shares if share]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class AttentionRule:
     """What happens at some attention layers during some of the steps.
 
     Attributes:
-        kind: ``cross`` or ``self``.
+        kind: ``cross`` or ``self``; both act on ``joint`` layers too, each on its own quadrant.
         action: ``replace`` (each row attends as its source row does), ``record`` (attention maps are recorded) or
             ``keep`` (queries and keys are kept while the store asks for it).
         places: Only layers in these parts of a UNet (``down``, ``mid``, ``up``); None means anywhere.
@@ -46,7 +46,8 @@ class AttentionRule:
     def matches(self, site: Site) -> bool:
         """Return whether the rule selects this layer."""
         placed = self.places is None or site.place in self.places
-        return site.kind == self.kind and placed and self.depths[0] <= site.depth <= self.depths[1]
+        same = site.kind == self.kind or (site.kind == "joint" and self.kind in ("self", "cross"))
+        return same and placed and self.depths[0] <= site.depth <= self.depths[1]
 
     def active(self, step: int, steps: int) -> bool:
         """Return whether the rule acts at this step; all steps of [start, end) x steps."""

@@ -17,12 +17,14 @@ class Capabilities:
         negative_prompt: Another prompt may stand in for the empty one.
         gradients_to_text: Gradients reach the text embeddings and the words' input embeddings.
         variance_preserving: Noise is mixed in as DDPM does, with noise levels that DDIM can step between.
+        rectified_flow: Noise is mixed in linearly, and the model predicts the velocity from image to noise.
     """
 
     unconditional: bool = True
     negative_prompt: bool = True
     gradients_to_text: bool = True
     variance_preserving: bool = True
+    rectified_flow: bool = False
 
 
 @runtime_checkable
@@ -35,6 +37,10 @@ class Schedule(Protocol):
 
     timesteps: Num[Tensor, " i"]
     inversion_timesteps: Num[Tensor, " i"]
+
+    def shares(self, step: int) -> tuple[float, float]:
+        """Return the shares of clean latent and noise in what enters a step; ``len(timesteps)`` is the clean end."""
+        ...
 
     def denoise(
         self, latent: Float[Tensor, "b c y x"], output: Float[Tensor, "b c y x"], step: int

@@ -47,8 +47,23 @@ def test_joint_sites_of_a_transformer_have_a_depth_and_no_place():
     assert [site.depth for site in sites] == [0, 1 / 3, 2 / 3, 1]
     with pytest.raises(ValueError, match="joint attention"):
         RuleProcessor(sites[0], REPLACE, MapStore(steps=1))
+    assert all(rules == REPLACE for rules in rules_by_site(sites, REPLACE).values())
     with pytest.raises(ValueError, match="this network has joint/anywhere"):
-        rules_by_site(sites, REPLACE)
+        rules_by_site(sites, [AttentionRule("cross", "replace", ("up",))])
+
+
+def test_a_second_attention_beside_the_joint_one_is_of_the_image_alone():
+    names = ["transformer_blocks.0.attn.processor", "transformer_blocks.0.attn2.processor"]
+    assert [site.kind for site in find_sites(names)] == ["joint", "self"]
+    assert [site.kind for site in find_sites([name.replace("attn.", "attn1.") for name in names])] == ["self", "cross"]
+
+
+def test_a_rule_that_acts_at_no_step_is_refused(backbone):
+    late = AttentionRule("self", "replace", end=0.8)
+    with backbone.attention([late], (0, 0), steps=2):
+        pass
+    with pytest.raises(ValueError, match="acts at none of 1 steps"), backbone.attention([late], (0, 0), steps=1):
+        pass
 
 
 def test_a_name_of_another_form_is_refused():

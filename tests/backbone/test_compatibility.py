@@ -19,7 +19,8 @@ def test_eulers_linspace_spacing_is_adapted():
     [
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "flow-matching"),
         ({"_class_name": "EDMEulerScheduler"}, "EDM"),
-        ({"_class_name": "LCMScheduler"}, "latent consistency"),
+        ({"_class_name": "TCDScheduler"}, "trajectory consistency"),
+        ({"_class_name": "LCMScheduler", "original_inference_steps": 0}, "original_inference_steps=0"),
         ({"prediction_type": "sample"}, "predicts epsilon or v, got 'sample'"),
         ({"beta_schedule": "sigmoid"}, "beta_schedule='sigmoid'"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr with prediction_type=epsilon"),

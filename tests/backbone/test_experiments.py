@@ -4,13 +4,16 @@ import json
 
 import pytest
 import torch
-from toys import write_sdxl
+from toys import write_flux, write_sd3, write_sdxl
 
 from diffharmon import images, results
+from diffharmon.config import build, composed
+from diffharmon.errors import ConfigError
 
 EXPERIMENTS = ("paper", "direct_inversion", "no_edges")
 TOYS = {
     "sdxl": (write_sdxl, "backbone=sdxl", "backbone.size=64", "backbone.recommended.attention_divisor=8"),
+    "sd3": (write_sd3, "backbone=sd3", "backbone.size=64", "backbone.recommended.attention_divisor=8"),
 }
 
 
@@ -56,3 +59,30 @@ def test_experiments_run_end_to_end(name, experiment, folders, harmonize, compos
     if experiment in ("paper", "no_edges"):
         assert stages["unconditional"]["network_calls"] > 2 * 2
     assert row["network_calls"] == sum(stage["network_calls"] for stage in stages.values())
+
+
+def test_direct_inversion_runs_on_flux_at_guidance_1(harmonize, tmp_path):
+    choice = ("backbone=flux", "backbone.size=64", "backbone.recommended.attention_divisor=8")
+    unguided = ("method.guidance=1", "method.inversion_guidance=1")
+    folder = write_flux(tmp_path / "flux")
+    _, record, _ = harmonize("experiment=direct_inversion", *choice, *unguided, f"backbone.path={folder}")
+    assert record["config"]["sampler"]["_target_"] == "diffharmon.sampler.flow.FlowEuler"
+    assert record["costs"]["edit"]["network_calls"] == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("experiment=no_edges", "method.guidance=1"),
+            r"embedding\.unconditional: NullText needs a backbone",
+        ),
+        (("experiment=negative_prompt", "method.guidance=1"), r"NegativePrompt needs a backbone that takes a negative"),
+        (("experiment=direct_inversion",), r"method\.guidance: guidance other than 1 needs"),
+        (("sampler=ddim",), r"sampler: DDIM needs a backbone that mixes noise in as DDPM does"),
+        (("backbone=sd2_base", "sampler=flow_euler"), r"sampler: FlowEuler needs a backbone that is a rectified flow"),
+    ],
+)
+def test_what_is_not_defined_is_refused_before_loading(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        build(composed(["backbone=flux", "method.inversion_guidance=1", *overrides]).method)

@@ -44,7 +44,7 @@ class DiffusionTransformer(StableDiffusion):
         self.size, self.fit = size, canvas == "fit"
         self.check_size(path)
         self.noise_schedule = noise_schedule_of(path, None, {})
-        self.freeze(gradient_checkpointing=False)
+        self.freeze(gradient_checkpointing=False, offload="none")
 
     def predict(
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
