@@ -9,6 +9,22 @@ class InputError(DiffharmonError, ValueError):
     """An image, mask, description or file that cannot be used as it is."""
 
 
+class DoubtfulMask(InputError):
+    """A mask that may be read in several ways.
+
+    Args:
+        found: What is in doubt.
+        settings: The settings of a dataset that decide, as a request.
+    """
+
+    def __init__(self, found: str, settings: str) -> None:
+        super().__init__(found, settings)  # both, so that it passes between processes
+        self.found, self.settings = found, settings
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.settings}"
+
+
 class ConfigError(DiffharmonError, ValueError):
     """A configuration key or value that does not fit; the message names the full key."""
 

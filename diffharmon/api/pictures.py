@@ -12,11 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from diffharmon import images
-from diffharmon.errors import InputError
+from diffharmon.errors import DoubtfulMask, InputError
 from diffharmon.images import MAX_MEGAPIXELS, Picture
 from diffharmon.types import Composite
 
 EXPECTED = "expected a file, a PIL image, a numpy array (h w 3 or h w) or a torch tensor (3 h w or 1 h w)"
+# What a call can do where a dataset has settings.
+PLAIN_MASK = "give the mask itself as booleans, true on the foreground, such as array == label or array[..., 0] > 127"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,14 @@ def load_mask(mask: Any, max_megapixels: float = MAX_MEGAPIXELS) -> Float[Tensor
     Raises:
         InputError: As ``load``, or it leaves in doubt what the mask is.
     """
-    if isinstance(mask, str | os.PathLike):
-        return images.read_mask(Path(mask).expanduser(), max_megapixels=max_megapixels)
-    if isinstance(mask, np.ndarray | Tensor) and mask.dtype in (np.bool_, torch.bool):
-        mask = mask.astype(np.float32) if isinstance(mask, np.ndarray) else mask.float()
-    return images.mask_of(_pixels(mask, "mask"), "picture").values
+    try:
+        if isinstance(mask, str | os.PathLike):
+            return images.read_mask(Path(mask).expanduser(), max_megapixels=max_megapixels)
+        if isinstance(mask, np.ndarray | Tensor) and mask.dtype in (np.bool_, torch.bool):
+            mask = mask.astype(np.float32) if isinstance(mask, np.ndarray) else mask.float()
+        return images.mask_of(_pixels(mask, "mask"), "picture").values
+    except DoubtfulMask as doubt:
+        raise DoubtfulMask(doubt.found, PLAIN_MASK) from None
 
 
 def give_back(result: Float[Tensor, "3 h w"], composite: Composite, kind: str) -> Any:

@@ -16,7 +16,7 @@ from diffharmon.api.inputs import read_composite
 from diffharmon.app.finished import UPLOADS, Finished
 from diffharmon.app.limits import Limits
 from diffharmon.app.pictures import PAINTED, THUMBNAIL, preview, strokes, veiled, write_painted
-from diffharmon.app.visits import Visit, Visits
+from diffharmon.app.visits import Visit, Visits, stopped
 from diffharmon.app.watching import Cancelled, Follow
 from diffharmon.app.wording import caption, words_of
 from diffharmon.app.work import Job, harmonize
@@ -155,10 +155,10 @@ class Actions:
         """
         folder = visit.begin()
         try:
-            watch = Follow(report, lambda: visit.stopped, self.limits.seconds)
+            watch = Follow(report, lambda: stopped(folder), self.limits.seconds)
             job = self.job(asked, folder)
             harmonize(self.harmonizer, job, folder, self.limits.megapixels, watch, self.overrides)
-            if visit.stopped:  # after the last step: what was stopped never appears
+            if stopped(folder):  # after the last step: what was stopped never appears
                 raise Cancelled("stopped")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

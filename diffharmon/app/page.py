@@ -10,6 +10,7 @@ import gradio as gr
 from diffharmon.app.actions import Actions, Asked, Proposal
 from diffharmon.app.finished import Finished
 from diffharmon.app.visits import Visit
+from diffharmon.app.watching import Cancelled
 from diffharmon.app.wording import caption, choices, links, plain, sentence
 from diffharmon.errors import DiffharmonError
 from diffharmon.images import SUFFIXES
@@ -185,9 +186,11 @@ class Page:
         return self.actions.visits.of(request.session_hash)
 
     def attempt(self, action: Callable[..., Any], *arguments: Any) -> Any:
-        """Run an action; show the visitor an error as one plain sentence."""
+        """Run an action; show the visitor an error as one plain sentence, but for ``Cancelled``."""
         try:
             return action(*arguments)
+        except Cancelled:
+            raise
         except Exception as error:
             if not isinstance(error, DiffharmonError):
                 log.exception("an action of the page failed")
@@ -224,7 +227,10 @@ class Page:
         def report(step: int, steps: int, stage: str) -> None:
             progress((step, steps) if steps else None, desc=stage, unit="steps")
 
-        finished = self.attempt(self.actions.harmonize, visit, Asked(*asked), report)
+        try:
+            finished = self.attempt(self.actions.harmonize, visit, Asked(*asked), report)
+        except Cancelled:
+            return gr.skip()  # the visitor knows
         return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit))
 
     def shown(self, visit: Visit, finished: Finished, variant: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Visitors' folders: what is in one is known to its visitor alone.
 
 All that is kept of a visit lies in its folder, so that nothing is shared in memory: results, each in a folder of its
-number, and a file that asks running work to stop.
+number, and in the folder of a run a file that asks it to stop.
 """
 
 import hmac
@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,11 @@ class Visit:
     most: int
 
     def begin(self) -> Path:
-        """Make the folder of a new result, forget an earlier wish to stop, and remove the oldest results."""
+        """Make the folder of a new result and remove the oldest results."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _STOP).unlink(missing_ok=True)
         for old in self.results()[self.most - 1 :]:
             shutil.rmtree(old, ignore_errors=True)
-        numbers = [int(path.name) for path in self.folder.iterdir() if path.name.isdecimal()]
-        made = self.folder / f"{max(numbers, default=-1) + 1:04d}"
+        made = self.folder / f"{max((int(path.name) for path in self.folder.iterdir()), default=-1) + 1:04d}"
         made.mkdir()
         return made
 
@@ -58,18 +57,24 @@ class Visit:
         return folder
 
     def stop(self) -> None:
-        """Ask running work of this visitor to stop."""
-        if self.folder.is_dir():
-            (self.folder / _STOP).touch()
+        """Ask every run that this visitor has begun to stop, and none that begins later.
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the visitor asked to stop, or left."""
-        return not self.folder.is_dir() or (self.folder / _STOP).exists()
+        A run ends at its next step, when the next one may have begun long ago; so each has a wish of its own.
+        """
+        for run in self.folder.glob("[0-9]*"):
+            with suppress(FileNotFoundError):  # it ends just now
+                (run / _STOP).touch()
 
     def clear(self) -> None:
-        """Remove everything of this visitor; running work stops."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all results of this visitor; a run stops and removes its folder, whose number is taken till then."""
+        self.stop()
+        for result in self.results():
+            shutil.rmtree(result, ignore_errors=True)
+
+
+def stopped(run: Path) -> bool:
+    """Whether the visitor asked the run of this folder to stop, or left."""
+    return not run.is_dir() or (run / _STOP).exists()
 
 
 class Visits:

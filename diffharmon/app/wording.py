@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from diffharmon.condition.vocabulary import VOCABULARY
-from diffharmon.errors import DiffharmonError, describe_error
+from diffharmon.errors import DiffharmonError, DoubtfulMask, describe_error
 
+PLAIN_MASK = "a mask is white on the object and black elsewhere"
 UNEXPECTED = "something unexpected went wrong; the terminal that runs diffharmon-app shows what"
 NO_MEMORY = "this photo needs more memory than there is; a smaller photo or fewer variants help"
 
@@ -80,10 +81,10 @@ def plain(error: Exception, folders: Sequence[Path]) -> str:
         return NO_MEMORY
     if not isinstance(error, DiffharmonError):
         return UNEXPECTED
-    text = describe_error(error)
+    # A visitor has no settings and no arrays.
+    text = f"{error.found}; {PLAIN_MASK}" if isinstance(error, DoubtfulMask) else describe_error(error)
     for folder in folders:
         text = re.sub(rf"{re.escape(str(folder))}(?:/[^/\s]+)*/", "", text)
-    text = re.sub(r"[;,] (?:or )?set dataset\..*", "", text)  # a visitor has no settings
     text = text.replace("dataset.max_megapixels allows", "this page allows")
     first, _, _ = text.partition(" ")
     return text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.errors import InputError
+from diffharmon.errors import DoubtfulMask, InputError
 from diffharmon.images.decoding import Pixels, decode
 from diffharmon.images.opening import MAX_MEGAPIXELS
 
@@ -83,7 +83,7 @@ def mask_of(pixels: Pixels, path: Path | str, rule: MaskRule | None = None) -> M
         rule: The settings that decide where the samples leave doubt.
 
     Raises:
-        InputError: They leave in doubt what the mask is; the message names the channels or labels that were found and
+        DoubtfulMask: They leave in doubt what the mask is; the message names the channels or labels that were found and
             the settings that decide.
     """
     rule = rule or MaskRule()
@@ -169,9 +169,9 @@ def _of_alpha(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str] | None
         bright = grey > MASK_THRESHOLD
         bilevel = (grey[bright] >= grey.max() - MASK_FLOOR / 255).mean() > 0.8 if bright.any() else False
         if bilevel and not bright.all() and (bright != alpha).sum() > 0.1 * (bright | alpha).sum():
-            raise InputError(
-                f"{path} holds two masks that differ, one in its grey channel and one in its alpha channel; "
-                "set dataset.mask_channel to grey or alpha"
+            raise DoubtfulMask(
+                f"{path} holds two masks that differ, one in its grey channel and one in its alpha channel",
+                "set dataset.mask_channel to grey or alpha",
             )
     return stored, "alpha"
 
@@ -185,9 +185,10 @@ def _of_palette(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str] | No
     dark = [label for label, colour in zip(used, colours, strict=True) if colour.max() <= MASK_FLOOR]
     background = dark if dark else [0] if 0 in used else []
     if len(used) != 2 or len(background) != 1:
-        raise InputError(
+        raise DoubtfulMask(
             f"{path} is a label map: its palette holds the labels {_some(used)}, expected two with black or 0 as "
-            "background; set dataset.label to the label of the foreground"
+            "background",
+            "set dataset.label to the label of the foreground",
         )
     foreground = next(int(label) for label in used if label != background[0])
     return np.where(pixels.labels == foreground, 255, 0).astype(np.uint8), f"palette label {foreground}"
@@ -209,9 +210,10 @@ def _of_colour(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str]:
         f"{name} {colour[..., place].min()} to {colour[..., place].max()}" for place, name in enumerate(CHANNELS[2:])
     ]
     kind = "a label map or a photo" if len(found) > 2 else "two colours, neither black"
-    raise InputError(
+    raise DoubtfulMask(
         f"{path} leaves in doubt which channel is the mask: its channels differ ({', '.join(spans)}; {kind}), expected "
-        "a grey image; set dataset.mask_channel to one of red, green, blue, grey"
+        "a grey image",
+        "set dataset.mask_channel to one of red, green, blue, grey",
     )
 
 
@@ -259,9 +261,10 @@ def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path | st
     levels = np.flatnonzero(counts)
     help_text = "set dataset.label to the label of the foreground, or dataset.mask_channel to take levels as coverage"
     if len(levels) > 1 and levels.max() <= MASK_THRESHOLD * scale:
-        raise InputError(
+        raise DoubtfulMask(
             f"mask {path} is empty or a label map: the levels of its {source} channel are {_some(levels)}, none above "
-            f"100 of 255; {help_text}"
+            "100 of 255",
+            help_text,
         )
     if not 2 < len(levels) <= _MAX_LEVELS:
         return
@@ -272,9 +275,10 @@ def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path | st
         region = (values == level).astype(np.uint8)
         inside = cv2.erode(region, np.ones((width, width), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         if counts[level] > share * values.size and inside.any():
-            raise InputError(
+            raise DoubtfulMask(
                 f"mask {path} looks like a label map or trimap: its {source} channel holds whole regions of the levels "
-                f"{_some(levels)}, expected black and white with soft borders; {help_text}"
+                f"{_some(levels)}, expected black and white with soft borders",
+                help_text,
             )
 
 
@@ -283,10 +287,11 @@ def _refuse_grey_background(plane: np.ndarray, floor: int, source: str, path: Pa
     background = plane <= MASK_THRESHOLD
     count = background.sum()
     if floor and count and (plane[background] <= floor / 255).sum() < 0.05 * count:
-        raise InputError(
+        raise DoubtfulMask(
             f"mask {path} has a background that is not black: the darkest level of its {source} channel is "
-            f"{plane.min() * 255:.0f} of 255, expected levels up to {floor}; make it black, or set "
-            f"dataset.mask_channel={source if source in CHANNELS else 'grey'} to take levels as coverage"
+            f"{plane.min() * 255:.0f} of 255, expected levels up to {floor}",
+            f"make it black, or set dataset.mask_channel={source if source in CHANNELS else 'grey'} to take levels as "
+            "coverage",
         )
 
 

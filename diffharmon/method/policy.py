@@ -96,24 +96,34 @@ def decide(
     last = attempts[chain[-1]]
     following = last.iteration + 1
     if following >= policy.iterations:
-        return Stop(
-            best_attempt(attempts, policy),
-            f"all {policy.iterations} iterations done" if policy.iterations > 1 else "one iteration done",
-        )
+        done = f"all {policy.iterations} iterations done" if policy.iterations > 1 else "one iteration done"
+        return Stop(best_attempt(attempts, policy), done)
     switches, run = _runs(attempts, chain)
     if not _fell(attempts, run, policy.patience):
         return Next(chain[-1], last.description, following)
+    return _after_fall(attempts, descriptions, policy, choose, switches, run[-1 - policy.patience])
+
+
+def _after_fall(
+    attempts: Sequence[Attempt],
+    descriptions: Sequence[Description],
+    policy: Policy,
+    choose: Callable[[Sequence[Description]], Description],
+    switches: int,
+    back: int,
+) -> Next | Stop:
+    """Return to the attempt ``back`` with another description, or stop where no switch is left."""
+    last = attempts[-1]
     fall = f"the score fell {policy.patience} times in a row"
     if switches >= policy.restarts:
         reason = f"{fall} after {switches} of {policy.restarts} switches of description"
         return Stop(best_attempt(attempts, policy), reason)
-    back = run[-1 - policy.patience]
     if policy.redescribe == "new":
-        return Next(back, None, following)
+        return Next(back, None, last.iteration + 1)
     others = [description for description in descriptions if description != last.description]
     if not others:
         return Stop(best_attempt(attempts, policy), f"{fall} and there is no other description")
-    return Next(back, choose(others), following)
+    return Next(back, choose(others), last.iteration + 1)
 
 
 def best_attempt(attempts: Sequence[Attempt], policy: Policy) -> int:

@@ -99,8 +99,10 @@ def test_a_mask_in_memory_obeys_the_rule_for_files():
         (np.where(COVER > 0, 1, 2).astype(np.uint8), "label map"),
         (np.full_like(COVER, 120), None),
     ):
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(InputError, match=says) as refused:
             read_composite(COLOURS, doubtful)
+        # A call has no settings of a dataset.
+        assert says is None or ("as booleans" in str(refused.value) and "dataset." not in str(refused.value))
     with pytest.raises(InputError, match="mask given is 32 x 23 pixels"):
         read_composite(COLOURS, COVER[1:])
 

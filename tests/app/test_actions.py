@@ -12,10 +12,10 @@ from diffharmon.api.harmonizer import Harmonizer
 from diffharmon.app.actions import Actions, Asked, Proposal
 from diffharmon.app.command import parser
 from diffharmon.app.limits import Limits
-from diffharmon.app.visits import Visits
+from diffharmon.app.visits import Visits, stopped
 from diffharmon.app.watching import Cancelled, Follow, TooSlow
 from diffharmon.app.wording import UNEXPECTED, plain
-from diffharmon.errors import InputError
+from diffharmon.errors import DoubtfulMask, InputError
 
 
 def ignored(step, steps, stage):
@@ -106,13 +106,16 @@ def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
         Follow(ignored, lambda: True, 60.0).check()
     with pytest.raises(TooSlow, match="longer than"):
         Follow(ignored, lambda: False, -1.0).check()
-    assert not visit.stopped
+    first = visit.begin()
+    assert not stopped(first)
     visit.stop()
-    assert visit.stopped
-    visit.begin()
-    assert not visit.stopped
+    second = visit.begin()  # what was asked of the first, which may still be at its last step, holds
+    assert (stopped(first), stopped(second)) == (True, False)
+    visit.clear()
+    third = visit.begin()
+    assert (stopped(second), stopped(third)) == (True, False)
     with pytest.raises(Cancelled):
-        actions.harmonize(visit, Asked(*photo[:2], object=None), lambda *_: visit.stop())
+        actions.harmonize(visit, Asked(*photo[:2]), lambda *_: visit.stop())
     assert actions.history(visit) == []
 
 
@@ -120,8 +123,10 @@ def test_errors_are_words_without_the_pages_folders():
     folder = Path("/srv/page/visits")
     assert plain(InputError(f"{folder}/ab/0001/uploads/cat.png is damaged"), [folder]) == "cat.png is damaged"
     assert plain(InputError("drop a photo first"), []) == "Drop a photo first"
-    refused = "cover.png leaves in doubt which channel is the mask; set dataset.mask_channel to one of red, green"
-    assert plain(InputError(refused), []) == "cover.png leaves in doubt which channel is the mask"
+    refused = DoubtfulMask("cover.png leaves in doubt which channel is the mask", "set dataset.mask_channel to red")
+    assert plain(refused, []) == (
+        "cover.png leaves in doubt which channel is the mask; a mask is white on the object and black elsewhere"
+    )
     large = "a.png is too large: dataset.max_megapixels allows 60"
     assert plain(InputError(large), []) == "a.png is too large: this page allows 60"
     assert plain(KeyError("x"), []) == UNEXPECTED

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shlex
+import time
 
 import numpy as np
 import pytest
@@ -174,3 +176,68 @@ def test_two_visitors_at_once_do_not_see_each_others_photos(visitor, served, fil
     shown = [{url for url in one.requests if "/file=" in url} for one in (first, second)]
     assert shown[0]
     assert not shown[0] & shown[1]
+
+
+def masked(one, files):
+    """Drop the photo and its mask."""
+    one.drop("photo", files / "cup.png")
+    one.page.get_by_role("tab", name="Drop a mask").click()
+    one.drop("mask", files / "cover.png")
+    one.page.wait_for_timeout(1500)
+
+
+def test_a_stopped_run_leaves_no_result_and_the_page_ready(visitor, served, files, tmp_path):
+    one = visitor(served.address)
+    page = one.page
+    masked(one, files)
+
+    def begin_and_stop():
+        page.locator("#go").click()
+        page.wait_for_function(
+            "/Inverting|Changing/.test(document.querySelector('#slider').innerText)", timeout=120_000
+        )
+        page.locator("#stop").click()
+        page.wait_for_function("document.querySelector('#status').innerText.includes('Stopped.')", timeout=10_000)
+
+    begin_and_stop()
+    assert page.locator("#links a").count() == 0
+    begun = time.monotonic()
+    status = one.run()  # at once: the stopped run may still be at its last step
+    seconds = time.monotonic() - begun
+    assert "Stopped" not in status
+    page.screenshot(path=tmp_path / "ran.png", full_page=True)
+    page.get_by_text("Results of this visit").click()
+    assert page.locator("#history button.thumbnail-item").count() == 1
+    # Again, and wait for as long as a whole run takes.
+    shown = page.locator("#links a[data-kind=image]").get_attribute("href")
+    begin_and_stop()
+    page.wait_for_timeout(1000 * seconds + 2000)
+    page.screenshot(path=tmp_path / "stopped.png", full_page=True)
+    assert page.locator("#status").inner_text().endswith("Stopped.")
+    assert page.locator("#links a[data-kind=image]").get_attribute("href") == shown
+    assert page.locator("#history button.thumbnail-item").count() == 1
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_chosen_words_are_those_of_the_command(visitor, served, files, tmp_path):
+    one = visitor(served.address)
+    page = one.page
+    masked(one, files)
+    chosen = {"foreground": ["dim", "warm"], "background": ["bright"]}
+    for side, words in chosen.items():
+        for word in words:
+            page.locator(f"#{side} input").click()
+            page.locator(f"#{side} input").fill(word)
+            page.locator(f"[role=option][aria-label='{word}']:visible").click(timeout=10_000)
+        page.keyboard.press("Escape")
+    page.screenshot(path=tmp_path / "chosen.png", full_page=True)
+    tokens = {side: page.locator(f"#{side} .token").all_inner_texts() for side in chosen}
+    assert {side: [word.strip() for word in words] for side, words in tokens.items()} == chosen
+    status = one.run()
+    page.screenshot(path=tmp_path / "result.png", full_page=True)
+    assert "dim warm → bright" in status
+    command = re.search(r"# (diffharmon .*)", downloaded(one, "config")[1].decode())[1]
+    words = shlex.split(command)
+    assert "describer=fixed" in words
+    assert "describer.foreground='dim warm'" in words
+    assert "describer.background=bright" in words
