@@ -16,6 +16,7 @@ from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.policy import Policy
 from diffharmon.reference.edges import ReferenceEdgeLoss
 from diffharmon.run.module import PredictTrainer
+from diffharmon.sampler.ddim import DDIM
 from diffharmon.types import Capabilities, Guidance
 
 
@@ -24,7 +25,17 @@ def choices(group):
 
 
 def test_reading_the_source_finds_what_the_class_itself_declares():
-    for target in (StableDiffusion, Diffusion, NullText, Policy, ReferenceEdgeLoss, PredictTrainer, Gemini, Wandb):
+    for target in (
+        StableDiffusion,
+        DDIM,
+        Diffusion,
+        NullText,
+        Policy,
+        ReferenceEdgeLoss,
+        PredictTrainer,
+        Gemini,
+        Wandb,
+    ):
         read = declared_parameters(f"{target.__module__}.{target.__name__}")
         own = parameters_of(target)
         assert read is not None

@@ -32,7 +32,7 @@ def check_capabilities(method: DictConfig) -> None:
         ConfigError: With the part's key and what it needs.
     """
     backbone: Any = load_target(str(method.backbone._target_), "backbone")
-    sampler: Any = load_target(str(method.sampler._target_), "sampler")
+    sampler: Any = load_target(str(method.sampler._target_), "sampler") if "sampler" in method else None
     lacking = {name for name in NEEDS if not getattr(backbone.capabilities, name)}
     for key, part, needs in needed(method):
         for need in sorted(lacking & set(needs)):

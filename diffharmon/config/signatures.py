@@ -45,10 +45,10 @@ def class_parameters(module: SourceModule, node: ast.AST) -> Parameters | None:
     constructors = (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
     constructor = next(constructors, None)
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list) and constructor is None:
-        inherited = inherited_parameters(module, node) if node.bases else {}
+        inherited = inherited_parameters(module, node)
         return None if inherited is None else inherited | dict(dataclass_fields(module, node))
     if constructor is None:
-        return inherited_parameters(module, node) if node.bases else {}
+        return inherited_parameters(module, node)
     own = dict(function_parameters(module, constructor.args))
     if constructor.args.kwarg is None:
         return own
@@ -58,8 +58,11 @@ def class_parameters(module: SourceModule, node: ast.AST) -> Parameters | None:
 
 def inherited_parameters(module: SourceModule, node: ast.ClassDef) -> Parameters | None:
     """Read the constructor of the first base that can be found; ``Protocol`` and ``ABC`` have none."""
-    bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id not in ("Protocol", "ABC")]
-    found = module.find(bases[0], elsewhere=True) if bases else None
+    bases = [base for base in node.bases if ast.unparse(base) not in ("Protocol", "ABC")]
+    if not bases:
+        return {}
+    first = next((base.id for base in bases if isinstance(base, ast.Name)), None)
+    found = module.find(first, elsewhere=True) if first else None
     return class_parameters(*found) if found else None
 
 
