@@ -158,12 +158,14 @@ class Actions:
             watch = Follow(report, lambda: stopped(folder), self.limits.seconds)
             job = self.job(asked, folder)
             harmonize(self.harmonizer, job, folder, self.limits.megapixels, watch, self.overrides)
+            finished = Finished(folder, self.limits.megapixels)
+            finished.lut_error(finished.record["best"])  # fits the table that is shown first, which takes its time
             if stopped(folder):  # after the last step: what was stopped never appears
                 raise Cancelled("stopped")
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Finished(folder, self.limits.megapixels)
+        return finished
 
     def job(self, asked: Asked, folder: Path) -> Job:
         """Put photo, mask and settings together in a result's folder.

