@@ -28,7 +28,7 @@ from diffharmon.backbone.loading import (
 from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
-from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
+from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_spans
 from diffharmon.types import AttentionRule, Capabilities, Description, Text, TokenEdit, WordSpans
 
 PATCH = 2  # latent cells a side that are packed into one of the transformer's
@@ -47,8 +47,8 @@ class Flux(LatentModel):
         size: Side in pixels of the square with as many pixels as the canvas.
         canvas: ``fit`` keeps the photo's aspect; ``square`` squashes every photo to ``size`` x ``size``.
         dtype: Precision of the network and of T5.
-        embedded_guidance: The guidance scale that a guidance-distilled network is told, in inversion and edit alike; 1
-            is the plain flow.
+        embedded_guidance: The guidance scale that a guidance-distilled network takes as input, in inversion and edit
+            alike; 1 is the plain flow.
         gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
@@ -123,11 +123,7 @@ class Flux(LatentModel):
 
     def words(self, description: Description) -> WordSpans:
         """Find the condition words' T5 tokens in both prompts, the object's own words left out."""
-        start = len(description.object)
-        return WordSpans(
-            word_positions(self.tokenizer_2, description.foreground_prompt, start),
-            word_positions(self.tokenizer_2, description.background_prompt, start),
-        )
+        return word_spans(self.tokenizer_2, description)
 
     def predict(
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text

@@ -110,12 +110,12 @@ class LatentModel(nn.Module):
         return attention_control(self.network, rules, steps, sources)
 
     def guidance_embedding(self, rows: int, scale: float) -> Float[Tensor, "b d"] | None:
-        """Embed the guidance scale that a distilled UNet is told (arXiv 2310.04378, section 4.3); None for others."""
+        """Embed the guidance scale for a distilled UNet (arXiv 2310.04378, section 4.3); None where it takes none."""
         width = self.network.config.time_cond_proj_dim
         if width is None:
             return None
-        told = torch.full((rows,), (scale - 1) * 1000, device=self.device)
-        return get_timestep_embedding(told, width, downscale_freq_shift=1).to(self.dtype)
+        scales = torch.full((rows,), (scale - 1) * 1000, device=self.device)
+        return get_timestep_embedding(scales, width, downscale_freq_shift=1).to(self.dtype)
 
     def remembering(self, limit: int) -> Memory:
         """Return this backbone for the work on one image: nothing is computed twice from equal inputs.

@@ -13,7 +13,7 @@ from diffharmon.backbone.loading import load_parts, resolution_of
 from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
-from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_positions
+from diffharmon.backbone.tokens import edited_tokens, embedding_layer, tokenize, word_spans
 from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
 
 
@@ -33,7 +33,7 @@ class StableDiffusion(LatentModel):
         dtype: Precision of the network.
         gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
-        embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
+        embedded_guidance: The guidance scale that a distilled network takes as input, if it has one (LCM).
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
         offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
@@ -93,17 +93,13 @@ class StableDiffusion(LatentModel):
 
     def words(self, description: Description) -> WordSpans:
         """Find the condition words' tokens in both prompts, the object's own words left out."""
-        start = len(description.object)
-        return WordSpans(
-            word_positions(self.tokenizer, description.foreground_prompt, start),
-            word_positions(self.tokenizer, description.background_prompt, start),
-        )
+        return word_spans(self.tokenizer, description)
 
     def predict(
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text
     ) -> Float[Tensor, "b c y x"]:
         """Predict noise or velocity, as the model was trained, at a timestep; in float32."""
-        dtype, told = self.dtype, self.guidance_embedding(len(latent), self.embedded_guidance)
+        dtype, guided = self.dtype, self.guidance_embedding(len(latent), self.embedded_guidance)
         words = text.tokens.to(dtype)
-        output = self.network(latent.to(dtype), timestep, encoder_hidden_states=words, timestep_cond=told)
+        output = self.network(latent.to(dtype), timestep, encoder_hidden_states=words, timestep_cond=guided)
         return output.sample.float()

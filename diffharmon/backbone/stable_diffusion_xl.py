@@ -27,7 +27,7 @@ from diffharmon.backbone.loading import (
 from diffharmon.backbone.lora import check_lora, merge_lora
 from diffharmon.backbone.offload import Offload
 from diffharmon.backbone.single_file import diffusers_folder
-from diffharmon.backbone.tokens import embedding_layer, part_of, penultimate, tokenize, word_positions
+from diffharmon.backbone.tokens import embedding_layer, part_of, penultimate, tokenize, word_spans
 from diffharmon.errors import ModelError
 from diffharmon.types import Capabilities, Description, Text, TokenEdit, WordSpans
 
@@ -48,7 +48,7 @@ class StableDiffusionXL(LatentModel):
         dtype: Precision of the network.
         gradient_checkpointing: Trade time for memory when gradients flow through network and autoencoder.
         config: Folder or hub id that a single file's configuration is read from; None lets diffusers choose one.
-        embedded_guidance: The guidance scale that a distilled network is told, where it takes one (LCM).
+        embedded_guidance: The guidance scale that a distilled network takes as input, if it has one (LCM).
         lora: LoRA files, folders or hub ids whose weights are added to the model's.
         lora_weights: How much of each is added; empty for all of each.
         offload: Weights that rest in the machine's memory and come to an accelerator for their calls only: the text
@@ -142,11 +142,7 @@ class StableDiffusionXL(LatentModel):
 
     def words(self, description: Description) -> WordSpans:
         """Find the condition words' tokens in both prompts, the object's own words left out."""
-        start = len(description.object)
-        return WordSpans(
-            word_positions(self.tokenizer, description.foreground_prompt, start),
-            word_positions(self.tokenizer, description.background_prompt, start),
-        )
+        return word_spans(self.tokenizer, description)
 
     def predict(
         self, latent: Float[Tensor, "b c y x"], timestep: Num[Tensor, ""], text: Text

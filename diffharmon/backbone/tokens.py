@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPTextEmbeddings
 
 from diffharmon.errors import InputError
-from diffharmon.types import TokenEdit
+from diffharmon.types import Description, TokenEdit, WordSpans
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> Int[Tensor, "b n"]:
@@ -53,6 +53,15 @@ def embedding_layer(text_encoder: Any) -> nn.Module:
     clip = (module for module in text_encoder.modules() if isinstance(module, CLIPTextEmbeddings))
     found = next(clip, None)
     return text_encoder.encoder.embed_tokens if found is None else found
+
+
+def word_spans(tokenizer: Any, description: Description) -> WordSpans:
+    """Find the condition words' tokens in both prompts, the object's own words left out."""
+    start = len(description.object)
+    return WordSpans(
+        word_positions(tokenizer, description.foreground_prompt, start),
+        word_positions(tokenizer, description.background_prompt, start),
+    )
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class GeminiService(ABC):
         longest_delay: Upper bound on a wait in seconds.
         requests_per_minute: Upper bound over all threads of one process; 0 for none.
         timeout: Seconds to wait for a reply.
-        endpoint: Another server that speaks the same protocol; None is Google's.
+        endpoint: Address of another server with the same interface; None means Google's.
         cache: Folder of stored descriptions; None stores none.
         fallback: Who describes an image when this model cannot; None makes that an error.
     """

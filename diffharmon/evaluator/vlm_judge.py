@@ -112,7 +112,7 @@ class GeminiJudge(_Judging):
         side: Longer side of the pictures in pixels.
         attempts: Requests for one answer when the service is busy or out of reach.
         timeout: Seconds to wait for a reply.
-        endpoint: Another server that speaks the same protocol; None is Google's.
+        endpoint: Address of another server with the same interface; None means Google's.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class GenAI:
     Attributes:
         model: Its name.
         setting: The setting that names it, for messages.
-        endpoint: Another server that speaks the same protocol; None is Google's.
+        endpoint: Address of another server with the same interface; None means Google's.
         timeout: Seconds to wait for a reply.
         pace: Bounds the requests of all threads.
     """

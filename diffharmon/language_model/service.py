@@ -83,7 +83,7 @@ def mapped_errors(
         unreadable: A reply that is not the service's JSON.
         model: The model that was called.
         setting: The setting that names it.
-        endpoint: The server; None is Google's.
+        endpoint: Address of the server; None means Google's.
         timeout: Seconds that were waited for a reply.
     """
     try:

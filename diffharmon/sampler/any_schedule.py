@@ -1,6 +1,5 @@
 """The schedule that fits a model, for samplers that work on any."""
 
-from diffharmon.errors import ConfigError
 from diffharmon.protocols import Backbone
 from diffharmon.sampler.ddim import DDIM
 from diffharmon.sampler.flow import FlowSchedule
@@ -16,6 +15,4 @@ def schedule_of(backbone: Backbone, steps: int) -> Schedule:
     noise_schedule = backbone.noise_schedule
     if noise_schedule["prediction_type"] != "flow":
         return DDIM(steps, inversion="mirrored").schedule(backbone)
-    if steps > noise_schedule["num_train_timesteps"]:
-        raise ConfigError(f"sampler.steps: expected 1 to {noise_schedule['num_train_timesteps']}, got {steps}")
     return FlowSchedule(noise_schedule, steps, backbone.device)

@@ -28,6 +28,9 @@ class FlowSchedule:
         device: Where the timesteps are kept.
         predict_at_level: Predict an inversion step at the noise level that the latent is at, instead of at that of the
             denoising step that it inverts.
+
+    Raises:
+        ConfigError: More steps than the model was trained with.
     """
 
     timesteps: Float[Tensor, " i"]
@@ -37,6 +40,8 @@ class FlowSchedule:
         self, noise_schedule: Mapping[str, Any], steps: int, device: torch.device, predict_at_level: bool = False
     ) -> None:
         trained, shift = int(noise_schedule["num_train_timesteps"]), float(noise_schedule["shift"])
+        if steps > trained:
+            raise ConfigError(f"sampler.steps: expected 1 to {trained}, got {steps}")
         # The cleanest level of training is shifted already, and once more with the others: as diffusers has it.
         last = 1 / steps if noise_schedule["timestep_spacing"] == "trailing" else shifted(1 / trained, shift)
         even = torch.linspace(1, last, steps, dtype=torch.float64)
@@ -86,7 +91,7 @@ class FlowEuler(Inverting):
         An inversion step is predicted at the level that the latent is at: a velocity means another noise elsewhere.
 
         Raises:
-            ConfigError: The model is no rectified flow.
+            ConfigError: The model is no rectified flow, or was trained with fewer steps.
         """
         if backbone.noise_schedule["prediction_type"] != "flow":
             raise ConfigError("sampler: FlowEuler needs a rectified flow such as sd3; expected DDIM for this backbone")

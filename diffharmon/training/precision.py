@@ -8,8 +8,8 @@ import torch
 def bfloat16_is_fast() -> bool:
     """Return whether hardware computes bfloat16 here: an accelerator, or a CPU with instructions for it.
 
-    A CPU without them computes it in software; there a step of the backbone's recipe takes nine times as long as in
-    float32.
+    A CPU without them computes it in software; there training is several times slower than
+    in float32.
     """
     if torch.accelerator.is_available():
         return True

@@ -11,7 +11,7 @@ from diffharmon.errors import ConfigError
 from diffharmon.protocols import Sampler
 from diffharmon.sampler.any_schedule import schedule_of
 from diffharmon.sampler.ddim import DDIM
-from diffharmon.sampler.flow import FlowEuler
+from diffharmon.sampler.flow import FlowEuler, FlowSchedule
 from diffharmon.sampler.flow_edit import FlowEdit
 from diffharmon.sampler.uni_inversion import UniInversion
 from diffharmon.types import AttentionRule, Conditioning, Guidance
@@ -139,3 +139,10 @@ def test_they_harmonize_through_the_command(sampler, toy_settings, tmp_path, cal
     quick = ("sampler.steps=3", "trainer=cpu", "metrics=[full]", "output=minimal", "method.guidance=2")
     done = call_command(tmp_path / "run", f"sampler={sampler}", *toy_settings, *quick)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_flow_takes_no_more_steps_than_it_was_trained_with():
+    noise_schedule = {"num_train_timesteps": 4, "shift": 3.0, "timestep_spacing": "linspace"}
+    assert len(FlowSchedule(noise_schedule, 4, torch.device("cpu")).timesteps) == 4
+    with pytest.raises(ConfigError, match="expected 1 to 4, got 5"):
+        FlowSchedule(noise_schedule, 5, torch.device("cpu"))

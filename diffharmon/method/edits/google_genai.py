@@ -38,7 +38,7 @@ class GoogleGenAI:
         longest_delay: Upper bound on a wait in seconds.
         requests_per_minute: Upper bound over all threads of one process; 0 for none.
         timeout: Seconds to wait for a reply.
-        endpoint: Another server that speaks the same protocol; None is Google's.
+        endpoint: Address of another server with the same interface; None means Google's.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an instruction-following editor is told, made from a description."""
+"""The instruction for an editing model, made from a description."""
 
 import re
 
