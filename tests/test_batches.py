@@ -11,6 +11,7 @@ from diffharmon import results
 from diffharmon.config import composed
 from diffharmon.dataset.mini import Mini
 from diffharmon.errors import ConfigError, InputError
+from diffharmon.method.identity import Identity
 from diffharmon.run import execute
 from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset
 from diffharmon.types import Attempt, Cost, Description, Outcome, Score
@@ -34,7 +35,8 @@ def test_a_run_in_batches_has_the_rows_and_pictures_of_one_image_at_a_time(toy_s
     rows = {}
     for batch in (1, 2):
         config = composed([*RUN, *toy_settings, f"trainer.batch={batch}"])
-        execute(config, tmp_path / str(batch))
+        with pytest.raises(InputError, match="1 of 5 images failed"):
+            execute(config, tmp_path / str(batch))
         rows[batch] = {row["name"]: row for row in results.read_rows(tmp_path / str(batch))}
     assert list(rows[1]) == list(rows[2])
     assert sorted(row["status"] for row in rows[2].values()) == ["error", *["ok"] * 4]
@@ -67,7 +69,7 @@ def test_a_batch_that_is_none_is_refused(batch):
         composed(["trainer=cpu", f"trainer.batch={batch}"])
 
 
-class Together:
+class Together(Identity):
     """A method that knows batches: the second image fails, and each has seconds of its own."""
 
     def harmonize_batch(self, composites, observers):
