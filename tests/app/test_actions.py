@@ -132,9 +132,10 @@ def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
             actions.harmonize(visit, Asked(*photo[:2], pressed=pressed), step)
         assert running == ([True] if stop == visit.stop else [None])
     begun = []
-    for work in (actions.harmonize, actions.propose):
-        with pytest.raises(Cancelled):
-            work(visit, Asked(*photo[:2], pressed=20), *([begun.append] if work == actions.harmonize else []))
+    with pytest.raises(Cancelled):
+        actions.harmonize(visit, Asked(*photo[:2], pressed=20), lambda *_: begun.append(1))
+    with pytest.raises(Cancelled):
+        actions.propose(visit, Asked(*photo[:2], pressed=20))
     assert (begun, visit.runs(), actions.history(visit)) == ([], [], [])
 
 
