@@ -107,6 +107,7 @@ def test_a_double_press_makes_one_result(actions, photo):
         visit, Asked(*photo[:2], strength=1.0, pressed=1000 + int(900 * first.record["seconds"])), ignored
     )
     assert again.folder == first.folder
+    assert actions.harmonize(visit, Asked(*photo[:2], strength=1.0, pressed=999), ignored).folder == first.folder
     later = 1001 + int(1000 * first.record["seconds"])
     asked = [Asked(*photo[:2], strength=1.0, pressed=later), Asked(*photo[:2], strength=0.5, pressed=later)]
     assert len({actions.harmonize(visit, one, ignored).folder for one in asked} | {first.folder}) == 3
