@@ -23,8 +23,8 @@ VARIANTS = 3
 DROP = 150  # height of a field for a file, pixels
 PROGRESS = gr.Progress()  # as a default it asks Gradio for the progress of the event
 STOPPING, STOPPED = (f"<p><span>{text}</span></p>" for text in ("Stopping.", "Stopped."))
-# In the browser, when a button is pressed: the moment by the visitor's clock, in place of the first input.
-MOMENT = "(moment, ...others) => [Date.now(), ...others]"
+# In the browser, when a button is pressed: the moment by the visitor's clock, in place of the last input.
+MOMENT = "(...inputs) => [...inputs.slice(0, -1), Date.now()]"
 EMPTY = "<p><span>The result appears here: before on the left of the line, after on its right.</span></p>"
 INTRODUCTION = (
     "# diffharmon\nA pasted object gets the light of the photo around it. "
@@ -158,8 +158,8 @@ class Page:
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
         # Every press takes its turn, and Stop ends those before it: Gradio's own cancelling leaves the page deaf.
         pressed: dict[str, Any] = {"js": MOMENT, "trigger_mode": "multiple"}
-        asked = [moment, self.composite, self.mask, self.painting, self.object, self.foreground, self.background]
-        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted]
+        asked = [self.composite, self.mask, self.painting, self.object, self.foreground, self.background]
+        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted, moment]
         result = [self.slider, self.status, self.gallery, self.links, self.looks, self.attention, shown]
         past = [self.past, self.history]
         page.load(self.sweep, **hidden)
@@ -213,10 +213,10 @@ class Page:
             return gr.update(value=None, visible=False)
         return gr.update(value=self.attempt(self.actions.check, composite, mask), visible=True)
 
-    def read_light(self, request: gr.Request, pressed: int, *asked: Any) -> tuple[Any, ...]:
+    def read_light(self, request: gr.Request, *asked: Any) -> tuple[Any, ...]:
         """Put the describer's words into the boxes."""
         try:
-            found = self.attempt(self.actions.propose, self.visit(request), Asked(*asked, pressed=pressed))
+            found = self.attempt(self.actions.propose, self.visit(request), Asked(*asked))
         except Cancelled:
             return *[gr.skip()] * 3, STOPPED
         return found.foreground, found.background, found, ""
@@ -227,9 +227,7 @@ class Page:
             return foreground, background, proposal
         return [], [], None
 
-    def harmonize(
-        self, request: gr.Request, pressed: int, progress: gr.Progress = PROGRESS, *asked: Any
-    ) -> tuple[Any, ...]:
+    def harmonize(self, request: gr.Request, progress: gr.Progress = PROGRESS, *asked: Any) -> tuple[Any, ...]:
         """Harmonize and show the best result."""
         visit = self.visit(request)
 
@@ -237,7 +235,7 @@ class Page:
             progress((step, steps) if steps else None, desc=stage, unit="steps")
 
         try:
-            finished = self.attempt(self.actions.harmonize, visit, Asked(*asked, pressed=pressed), report)
+            finished = self.attempt(self.actions.harmonize, visit, Asked(*asked), report)
         except Cancelled:
             return *[gr.skip()] * 9, STOPPED
         return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit), "")
