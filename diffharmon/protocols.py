@@ -253,7 +253,7 @@ class Evaluator(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """Harmonizes one composite; the ground truth is never seen."""
+    """Harmonizes one composite, or several by ``harmonize_batch`` (`method.batch`); the ground truth is never seen."""
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
         """Return the best attempt and everything tried on the way."""

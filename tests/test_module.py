@@ -39,7 +39,7 @@ class Untouched:
 
 def test_running_out_of_memory_says_what_helps(composite):
     for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 GB")):
-        failure = HarmonizeModule(Breaks(error)).predict_step(composite, 0)
+        (failure,) = HarmonizeModule(Breaks(error)).predict_step([composite], 0)
         assert isinstance(failure, Failure)
         assert "out of memory" in failure.error
         assert "backbone.dtype=bfloat16" in failure.error
@@ -51,7 +51,7 @@ def test_the_advice_is_that_of_the_stage_in_which_memory_ran_out(composite):
             with observe.stage("unconditional"):
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-    failure = HarmonizeModule(Optimizes()).predict_step(composite, 0)
+    (failure,) = HarmonizeModule(Optimizes()).predict_step([composite], 0)
     assert failure.stage == "unconditional"
     assert "embedding.unconditional.decode=half" in failure.error
     assert "gradient_checkpointing" not in explain(MemoryError(), "recompose")
@@ -65,13 +65,13 @@ def test_every_setting_that_is_advised_exists():
 
 
 def test_an_error_of_one_image_is_kept_with_its_reason(composite):
-    failure = HarmonizeModule(Breaks(ValueError("odd\nthing"))).predict_step(composite, 0)
+    (failure,) = HarmonizeModule(Breaks(ValueError("odd\nthing"))).predict_step([composite], 0)
     assert (failure.name, failure.source, failure.error) == ("toy", "test", "ValueError: odd thing")
     assert explain(InputError("plain")) == "plain"
 
 
 def test_the_ground_truth_comes_back_only_after_harmonizing(composite):
-    finished = HarmonizeModule(Untouched()).predict_step(composite, 0)
+    (finished,) = HarmonizeModule(Untouched()).predict_step([composite], 0)
     assert isinstance(finished, Finished)
     assert finished.composite.real is composite.real
     assert finished.seconds > 0
@@ -136,8 +136,8 @@ def writing(composite, tmp_path):
     module = HarmonizeModule(Untouched())
 
     def write(name):
-        finished = module.predict_step(replace(composite, name=name), 0)
-        writer.write_on_batch_end(trainer, module, finished, None, composite, 0, 0)
+        finished = module.predict_step([replace(composite, name=name)], 0)
+        writer.write_on_batch_end(trainer, module, finished, None, [composite], 0, 0)
 
     return writer, partial(writer.on_predict_end, trainer, module), partial(writer.on_exception, trainer, module), write
 

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from diffharmon.api.inputs import read_composite
 from diffharmon.app.finished import UPLOADS, Finished
 from diffharmon.app.limits import Limits
 from diffharmon.app.pictures import PAINTED, THUMBNAIL, preview, strokes, veiled, write_painted
-from diffharmon.app.visits import Visit, Visits, stopped
+from diffharmon.app.visits import Visit, Visits
 from diffharmon.app.watching import Cancelled, Follow
 from diffharmon.app.wording import caption, words_of
 from diffharmon.app.work import Job, harmonize
@@ -61,6 +62,7 @@ class Asked:
         seed: Of all that is random.
         colour: Treat a grey photo as one with colours.
         painted: The painting is in front, so it counts before an uploaded mask; else the other way round.
+        pressed: When the button was pressed, milliseconds of the visitor's clock.
     """
 
     composite: str | None
@@ -75,6 +77,7 @@ class Asked:
     seed: int | None = None
     colour: bool = False
     painted: bool = False
+    pressed: int = 0
 
     def words(self, of: str = "") -> dict[str, Any]:
         """Return the words as arguments of a call; none where they are left to the describer.
@@ -132,20 +135,18 @@ class Actions:
         """Ask the describer for words of both sides.
 
         Raises:
-            DiffharmonError: Photo or mask are missing or cannot be read, or the describer failed.
+            DiffharmonError: Photo or mask are missing or cannot be read, or the describer failed, or it was stopped.
         """
-        folder = visit.begin()
-        try:
+        with begun(visit, asked) as folder:
             job = self.job(asked, folder)
             options: dict[str, Any] = {"colour": asked.colour, "max_megapixels": self.limits.megapixels}
             found = self.harmonizer.describe(job.composite, job.mask, **options)
-            return Proposal(
-                write_words(found.foreground, found.foreground_weights),
-                write_words(found.background, found.background_weights),
-                digest(job.composite, job.mask, asked.colour),
-            )
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return Proposal(
+            write_words(found.foreground, found.foreground_weights),
+            write_words(found.background, found.background_weights),
+            job.digest,
+        )
 
     def harmonize(self, visit: Visit, asked: Asked, report: Report) -> Finished:
         """Harmonize a photo into a new result of the visit.
@@ -153,19 +154,26 @@ class Actions:
         Raises:
             DiffharmonError: What is missing or does not fit, or the work was stopped.
         """
-        folder = visit.begin()
-        try:
-            watch = Follow(report, lambda: stopped(folder), self.limits.seconds)
+        with begun(visit, asked) as folder:
+            watch = Follow(report, lambda: not folder.is_dir() or visit.stopped(asked.pressed), self.limits.seconds)
             job = self.job(asked, folder)
+            if (there := self.pressed_twice(visit, job)) is not None:
+                shutil.rmtree(folder)
+                return there
             harmonize(self.harmonizer, job, folder, self.limits.megapixels, watch, self.overrides)
             finished = Finished(folder, self.limits.megapixels)
             finished.lut_error(finished.record["best"])  # fits the table that is shown first, which takes its time
-            if stopped(folder):  # after the last step: what was stopped never appears
-                raise Cancelled("stopped")
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        visit.trim()
         return finished
+
+    def pressed_twice(self, visit: Visit, job: Job) -> Finished | None:
+        """Return the newest result if the same was asked for again while it was in the making."""
+        for folder in visit.results()[:1]:
+            there = Finished(folder, self.limits.megapixels)
+            apart = abs(job.pressed - there.record["pressed"])  # presses may come in another order than they were made
+            if there.record["asked"] == job.asked() and apart < 1000 * there.record["seconds"]:
+                return there
+        return None
 
     def job(self, asked: Asked, folder: Path) -> Job:
         """Put photo, mask and settings together in a result's folder.
@@ -184,7 +192,8 @@ class Actions:
             mask = uploads / f"{composite.stem}_mask.png"
             size = images.read_image(composite, self.limits.megapixels).image.shape[-2:]
             write_painted(asked.painting, (size[0], size[1]), mask)
-        return Job(composite, mask, self.settings(asked, digest(composite, mask, asked.colour)))
+        of = digest(composite, mask, asked.colour)
+        return Job(composite, mask, self.settings(asked, of), of, asked.pressed)
 
     def settings(self, asked: Asked, of: str) -> dict[str, Any]:
         """Return the arguments of the call; what the method does not take is left out."""
@@ -221,6 +230,27 @@ class Actions:
         """
         finished = self.finished(self.visits.named(name), number)
         return finished.download(variant, kind, self.harmonizer.config)
+
+
+@contextmanager
+def begun(visit: Visit, asked: Asked) -> Iterator[Path]:
+    """Yield the folder of a new result; it is removed if the work fails, or the visitor stopped it.
+
+    Raises:
+        Cancelled: The visitor stopped it: while it waited for the model, between two steps, or just before its end.
+    """
+    if visit.stopped(asked.pressed):
+        raise Cancelled("stopped")
+    folder = visit.begin()
+    try:
+        yield folder
+        if visit.stopped(asked.pressed):
+            raise Cancelled("stopped")
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Exception) and visit.stopped(asked.pressed):
+            raise Cancelled("stopped") from error  # what fails while it is not wanted concerns nobody
+        raise
 
 
 def digest(composite: Path, mask: Path, colour: bool) -> str:

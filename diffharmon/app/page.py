@@ -22,7 +22,9 @@ PAINT = ("#ff4d4d", 0.55)
 VARIANTS = 3
 DROP = 150  # height of a field for a file, pixels
 PROGRESS = gr.Progress()  # as a default it asks Gradio for the progress of the event
-STOPPED = "<p><span>Stopped.</span></p>"
+STOPPING, STOPPED = (f"<p><span>{text}</span></p>" for text in ("Stopping.", "Stopped."))
+# In the browser, when a button is pressed: the moment by the visitor's clock, in place of the last input.
+MOMENT = "(...inputs) => [...inputs.slice(0, -1), Date.now()]"
 EMPTY = "<p><span>The result appears here: before on the left of the line, after on its right.</span></p>"
 INTRODUCTION = (
     "# diffharmon\nA pasted object gets the light of the photo around it. "
@@ -117,6 +119,7 @@ class Page:
             label="Before and after", show_label=False, interactive=False, buttons=["fullscreen"], elem_id="slider"
         )
         self.status = gr.HTML(EMPTY, elem_id="status")
+        self.notice = gr.HTML("", elem_id="notice")
         self.gallery = gr.Gallery(
             show_label=False,
             visible=False,
@@ -150,10 +153,13 @@ class Page:
     def connect(self, page: gr.Blocks) -> None:
         """Connect buttons and inputs with their actions."""
         proposal, shown, painted = gr.State(None), gr.State(-1), gr.State(True)
+        moment = gr.Number(0, precision=0, visible=False)
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
+        # Every press takes its turn, and Stop ends those before it: Gradio's own cancelling leaves the page deaf.
+        pressed: dict[str, Any] = {"js": MOMENT, "trigger_mode": "multiple"}
         asked = [self.composite, self.mask, self.painting, self.object, self.foreground, self.background]
-        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted]
+        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted, moment]
         result = [self.slider, self.status, self.gallery, self.links, self.looks, self.attention, shown]
         past = [self.past, self.history]
         page.load(self.sweep, **hidden)
@@ -163,19 +169,17 @@ class Page:
         gr.on([self.composite.change, self.mask.change], self.outdate, words, words, **hidden)
         self.painting_tab.select(lambda: True, None, [painted], queue=False, **hidden)
         self.mask_tab.select(lambda: False, None, [painted], queue=False, **hidden)
-        reading = self.propose.click(
-            self.read_light,
-            asked,
-            words,
-            show_progress_on=[self.foreground, self.background],
-            **model,
-        )
-        running = self.go.click(self.harmonize, asked, [*result, *past], show_progress_on=[self.slider], **model)
-        stopping = {"cancels": [reading, running], "queue": False, **hidden}
-        self.stop.click(self.halt, [self.status], [self.status], **stopping)
+        notice = [self.notice]
+        gr.on([self.go.click, self.propose.click], None, None, notice, js="() => ''", **hidden)
+        boxes = [self.foreground, self.background]
+        self.propose.click(self.read_light, asked, [*words, *notice], show_progress_on=boxes, **model, **pressed)
+        shows = [*result, *past, *notice]
+        self.go.click(self.harmonize, asked, shows, show_progress_on=[self.slider], **model, **pressed)
+        self.stop.click(None, None, notice, js=f"() => '{STOPPING}'", **hidden)
+        self.stop.click(self.halt, [moment], notice, queue=False, **pressed, **hidden)
         self.gallery.select(self.choose, [shown], result, **hidden)
         self.history.select(self.recall, None, result, **hidden)
-        self.forget.click(self.clear, None, [*result, *past], **hidden)
+        self.forget.click(self.clear, [moment], [*result, *past], **pressed, **hidden)
 
     def sweep(self) -> None:
         """Remove what earlier visitors left."""
@@ -209,10 +213,13 @@ class Page:
             return gr.update(value=None, visible=False)
         return gr.update(value=self.attempt(self.actions.check, composite, mask), visible=True)
 
-    def read_light(self, request: gr.Request, *asked: Any) -> tuple[list[str], list[str], Any]:
+    def read_light(self, request: gr.Request, *asked: Any) -> tuple[Any, ...]:
         """Put the describer's words into the boxes."""
-        found = self.attempt(self.actions.propose, self.visit(request), Asked(*asked))
-        return found.foreground, found.background, found
+        try:
+            found = self.attempt(self.actions.propose, self.visit(request), Asked(*asked))
+        except Cancelled:
+            return *[gr.skip()] * 3, STOPPED
+        return found.foreground, found.background, found, ""
 
     def outdate(self, foreground: list[str], background: list[str], proposal: Proposal | None) -> tuple[Any, ...]:
         """Empty the words where they are a proposal for another photo or mask; keep the visitor's own."""
@@ -230,8 +237,8 @@ class Page:
         try:
             finished = self.attempt(self.actions.harmonize, visit, Asked(*asked), report)
         except Cancelled:
-            return gr.skip()  # the visitor knows
-        return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit))
+            return *[gr.skip()] * 9, STOPPED
+        return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit), "")
 
     def shown(self, visit: Visit, finished: Finished, variant: int) -> tuple[Any, ...]:
         """Return what the result's parts show of one variant."""
@@ -267,13 +274,12 @@ class Page:
         finished = self.attempt(self.actions.finished, visit, int(folder.name))
         return self.shown(visit, finished, finished.record["best"])
 
-    def halt(self, request: gr.Request, status: str | None) -> str:
-        """Stop what runs for this visitor; what is said of the result shown stays."""
-        self.visit(request).stop()
-        return (status or "").removesuffix(STOPPED) + STOPPED
+    def halt(self, request: gr.Request, moment: int) -> Any:
+        """Stop all that this visitor has asked for; what runs says itself when it has ended."""
+        return gr.skip() if self.visit(request).stop(moment) else STOPPED
 
-    def clear(self, request: gr.Request) -> tuple[Any, ...]:
+    def clear(self, request: gr.Request, moment: int) -> tuple[Any, ...]:
         """Delete all results of this visitor."""
-        self.visit(request).clear()
+        self.visit(request).clear(moment)
         gone = gr.update(value=None, visible=False)
         return None, EMPTY, gone, "", gr.update(visible=False), None, -1, gr.update(visible=False), None

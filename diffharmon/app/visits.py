@@ -1,7 +1,7 @@
 """Visitors' folders: what is in one is known to its visitor alone.
 
 All that is kept of a visit lies in its folder, so that nothing is shared in memory: results, each in a folder of its
-number, and in the folder of a run a file that asks it to stop.
+number, and the moment up to which the visitor wants nothing that was asked for.
 """
 
 import hmac
@@ -9,11 +9,11 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from diffharmon.errors import InputError
+from diffharmon.files import write_text
 
 RECORD = "record.json"  # written last: a result without it is not finished
 _STOP = "stop"
@@ -33,17 +33,23 @@ class Visit:
     most: int
 
     def begin(self) -> Path:
-        """Make the folder of a new result and remove the oldest results."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.results()[self.most - 1 :]:
-            shutil.rmtree(old, ignore_errors=True)
-        made = self.folder / f"{max((int(path.name) for path in self.folder.iterdir()), default=-1) + 1:04d}"
-        made.mkdir()
+        """Make the folder of a new result."""
+        made = self.folder / f"{max((int(path.name) for path in self.runs()), default=-1) + 1:04d}"
+        made.mkdir(parents=True)
         return made
+
+    def runs(self) -> list[Path]:
+        """List the folders of all results, finished or not."""
+        return list(self.folder.glob("[0-9]*"))
 
     def results(self) -> list[Path]:
         """List the folders of finished results, newest first."""
         return sorted((path.parent for path in self.folder.glob(f"*/{RECORD}")), reverse=True)
+
+    def trim(self) -> None:
+        """Remove the oldest results, beyond those that are kept."""
+        for old in self.results()[self.most :]:
+            shutil.rmtree(old, ignore_errors=True)
 
     def result(self, number: int) -> Path:
         """Return the folder of one finished result.
@@ -56,25 +62,30 @@ class Visit:
             raise InputError("this result is not kept any more; harmonize the photo again")
         return folder
 
-    def stop(self) -> None:
-        """Ask every run that this visitor has begun to stop, and none that begins later.
+    def stop(self, moment: int) -> bool:
+        """Stop what was asked for up to a moment, also what still waits for the model; a run ends at its next step.
 
-        A run ends at its next step, when the next one may have begun long ago; so each has a wish of its own.
+        Args:
+            moment: Milliseconds of the visitor's clock, as ``Asked.pressed``: no other clock knows what came first.
+
+        Returns:
+            Whether something runs that has yet to end.
         """
-        for run in self.folder.glob("[0-9]*"):
-            with suppress(FileNotFoundError):  # it ends just now
-                (run / _STOP).touch()
+        write_text(self.folder / _STOP, str(moment))
+        return any(not (run / RECORD).exists() for run in self.runs())
 
-    def clear(self) -> None:
-        """Remove all results of this visitor; a run stops and removes its folder, whose number is taken till then."""
-        self.stop()
+    def stopped(self, pressed: int) -> bool:
+        """Whether what was asked for at this moment of the visitor's clock is wanted no more, or the visitor left."""
+        if not self.folder.is_dir():
+            return True
+        stop = self.folder / _STOP
+        return stop.is_file() and pressed <= int(stop.read_text())
+
+    def clear(self, moment: int) -> None:
+        """Stop what was asked for up to a moment and remove all results of this visitor."""
+        self.stop(moment)
         for result in self.results():
             shutil.rmtree(result, ignore_errors=True)
-
-
-def stopped(run: Path) -> bool:
-    """Whether the visitor asked the run of this folder to stop, or left."""
-    return not run.is_dir() or (run / _STOP).exists()
 
 
 class Visits:

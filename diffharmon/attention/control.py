@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
+
 from diffharmon.attention.joint import JointRuleProcessor
 from diffharmon.attention.processor import MapStore, RuleProcessor
 from diffharmon.attention.site import find_sites, rules_by_site
@@ -39,17 +41,35 @@ def attention_control(
             raise ValueError(
                 f"attention rule {rule} acts at none of {steps} steps; expected a wider range or more steps"
             )
-    former = dict(network.attn_processors)
-    sites = find_sites(former)
-    chosen = rules_by_site(sites, rules)
+    chosen = rules_by_site(find_sites(attention_layers(network)), rules)
     store = MapStore(steps=steps, sources=tuple(sources), rules=chosen, text_tokens=text_tokens)
-    changed = {
-        site.name: PROCESSORS[site.kind](site, chosen[site.name], store) if site.name in chosen else former[site.name]
-        for site in sites
-    }
-    # diffusers empties the dict it is given, so both calls get a copy.
-    network.set_attn_processor(dict(changed))
-    try:
+    with installed(network, [store]):
         yield store
+
+
+@contextmanager
+def installed(network: Any, stores: Sequence[MapStore]) -> Iterator[None]:
+    """Install the rules of stores inside a ``with``, later ones over earlier ones at the layers that both name."""
+    layers = attention_layers(network)
+    wanted: dict[str, RuleProcessor] = {}
+    for site in find_sites(layers):
+        for store in stores:
+            if site.name in store.rules:
+                wanted[site.name] = PROCESSORS[site.kind](site, store.rules[site.name], store)
+    former = {name: layers[name].get_processor() for name in wanted}
+    try:
+        for name, processor in wanted.items():
+            layers[name].set_processor(processor)
+        yield
     finally:
-        network.set_attn_processor(dict(former))
+        for name, processor in former.items():
+            layers[name].set_processor(processor)
+
+
+def attention_layers(network: nn.Module) -> dict[str, Any]:
+    """Return the attention layers by the name of their processor, which `attn_processors` gives them too.
+
+    Setting them one by one takes a tenth of the time of ``set_attn_processor``, which walks all modules several times.
+    """
+    found = network.named_modules()
+    return {f"{name}.processor": module for name, module in found if hasattr(type(module), "set_processor")}

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from diffharmon.attention.control import attention_control
 from diffharmon.attention.processor import MapStore
 from diffharmon.backbone.canvas import fitted
+from diffharmon.backbone.lane import LaneBackbone
 from diffharmon.backbone.memory import Memory
 from diffharmon.backbone.offload import Offload, settle, stream, streamed_parts
 from diffharmon.errors import ConfigError
+from diffharmon.lockstep.lanes import Lane
 from diffharmon.types import AttentionRule
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -124,3 +126,7 @@ class LatentModel(nn.Module):
             limit: Bytes of queries and keys that it may keep of branches that others follow.
         """
         return Memory(self, limit)
+
+    def in_lane(self, lane: Lane) -> LaneBackbone:
+        """Return this backbone for one of several images in lockstep."""
+        return LaneBackbone(self, lane)

@@ -1,12 +1,13 @@
 """What each stage costs: seconds, calls of the network and samples in them."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
 
+from diffharmon.protocols import Backbone
 from diffharmon.types import Cost, Event, Observer, Watcher, ignore
 
 
@@ -17,10 +18,18 @@ class Meter(Watcher):
         network: The network whose calls are counted.
         device: Where it runs; work still queued there is waited for, so that seconds belong to their stage.
         observe: Receives the events.
+        clock: Seconds so far; those of an image in lockstep with others are its own.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, observe: Observer = ignore) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        observe: Observer = ignore,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.network = network
+        self.clock = clock
         self.device = device
         self.observe = observe
         self.costs: dict[str, Cost] = {}
@@ -52,4 +61,9 @@ class Meter(Watcher):
         """Read the clock once the device has done its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self.clock()
+
+    @classmethod
+    def of(cls, backbone: Backbone, observe: Observer) -> "Meter":
+        """Return a meter of a backbone; one that shares its calls has a clock of its own."""
+        return cls(backbone.network, backbone.device, observe, getattr(backbone, "clock", time.perf_counter))

@@ -1,6 +1,7 @@
 """Descriptions that the method can work with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from diffharmon.errors import DescriberError
 from diffharmon.method.checking import changes, check_description
@@ -28,6 +29,26 @@ def describe(
         description = description.first(words)
     check_description(description)
     return description
+
+
+def several(
+    first: Description, count: int, untouched: Attempt, describe: Callable[[Sequence[Attempt]], Description]
+) -> list[Description]:
+    """Ask for descriptions until there are ``count`` different ones, or the describer repeats one.
+
+    Args:
+        first: The one that is known.
+        count: How many to have.
+        untouched: The composite as it is, which every description was given for.
+        describe: Asks, given what was tried.
+    """
+    descriptions = [first]
+    while len(descriptions) < count:
+        found = describe([replace(untouched, description=known) for known in descriptions])
+        if found in descriptions:
+            break
+        descriptions.append(found)
+    return descriptions
 
 
 def another(description: Description, known: Sequence[Description]) -> Description:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from diffharmon import images
 from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import DescriberError, InputError
+from diffharmon.method.batch import Outcomes, in_lockstep
 from diffharmon.method.canvas import Canvas, prepare
 from diffharmon.method.checking import changes
 from diffharmon.method.cost import Meter
-from diffharmon.method.describing import SAME_WORDS, another, describe
+from diffharmon.method.describing import SAME_WORDS, another, describe, several
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.method.start import Start
@@ -138,7 +139,7 @@ class Diffusion(nn.Module):
             DescriberError: The describer gave nothing usable.
         """
         canvas = self.canvas(composite)
-        meter = Meter(self.backbone.network, self.backbone.device, self.guard.watch(observe))
+        meter = Meter.of(self.backbone, self.guard.watch(observe))
         untouched, descriptions = self.begin(canvas, meter)
         if not descriptions:
             return Outcome(untouched, (untouched,), SAME_WORDS, meter.costs)
@@ -169,6 +170,10 @@ class Diffusion(nn.Module):
         outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
         return offer(outcome, self.variants, canvas.target, canvas.evaluator)
 
+    def harmonize_batch(self, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:
+        """Harmonize each composite as ``harmonize`` does, in lockstep; an exception takes the place of its outcome."""
+        return in_lockstep(self, composites, observers)
+
     def canvas(self, composite: Composite) -> Canvas:
         """Remove the ground truth and make the masks."""
         size = self.backbone.canvas_size(*composite.image.shape[-2:])
@@ -183,14 +188,8 @@ class Diffusion(nn.Module):
         with watch.stage("evaluate"):
             score = canvas.evaluator.score(canvas.target.image, canvas.target.mask, first)
         untouched = Attempt(-1, canvas.target.image, score, first, number=-1)
-        descriptions = [first]
-        while len(descriptions) < self.descriptions:
-            tried = [replace(untouched, description=known) for known in descriptions]
-            found = self.describe(canvas.original, tried, watch)
-            if found in descriptions:
-                break
-            descriptions.append(found)
-        return untouched, [description for description in descriptions if changes(description)]
+        known = several(first, self.descriptions, untouched, lambda tried: self.describe(canvas.original, tried, watch))
+        return untouched, [description for description in known if changes(description)]
 
     def describe(self, composite: Composite, previous: Sequence[Attempt], watch: Watcher) -> Description:
         """Ask the describer and refuse a description without condition words."""

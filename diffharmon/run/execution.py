@@ -170,7 +170,8 @@ def harmonize_pending(
     if first:
         results.write_json(folder / "run.json", whole_record)
     stop_request, weights = StopRequest(), dict[str, str]()
-    images = PendingDataset(work.dataset, work.indices, work.words, work.read)
+    batch = batch_of(config)
+    images = PendingDataset(work.dataset, work.indices, work.words, work.read, batch)
     work.read.clear()
     lines = partial(describe_row, groups=metrics.groups), partial(gain_of, groups=metrics.groups)
     progress = RunProgress(len(images), *lines, None if first else False)
@@ -192,13 +193,25 @@ def harmonize_pending(
     stopped = partial(bool, stop_request)
     module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped)
     with progress.drawn():
-        trainer.predict(module, load_share(images, stopped), return_predictions=False)
+        trainer.predict(module, load_share(images, stopped, batch), return_predictions=False)
     trainer.strategy.barrier()
     if first and not (folder / "run.json").is_file():  # removed while the run was under way
         results.write_json(folder / "run.json", whole_record)
     if stop_request.signal is not None and first:
         raise interrupted(stop_request.signal, folder, work.names)
     return progress.shown
+
+
+def batch_of(config: DictConfig) -> int:
+    """Return how many images are harmonized side by side: one, where the method takes them one at a time."""
+    from diffharmon.config import load_target
+    from diffharmon.method.batch import batches
+
+    wanted, method = int(config.trainer.get("batch", 1)), load_target(str(config.method._target_), "method")
+    if wanted > 1 and not batches(method):
+        log.warning("trainer.batch=%d changes nothing: %s takes one image at a time", wanted, method.__name__)
+        return 1
+    return wanted
 
 
 def build_method(config: DictConfig, resolved: Mapping[str, Any], digests: dict[str, str]) -> Any:

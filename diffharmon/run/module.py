@@ -22,11 +22,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images
 from diffharmon.errors import DiffharmonError, InputError
+from diffharmon.method.batch import harmonize_all
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
 from diffharmon.run.progress import ProgressBars
-from diffharmon.types import Composite, Event, Observer, Outcome, Watcher
+from diffharmon.types import Composite, Event, Observer, Outcome, Watcher, ignore
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ REMEDIES = {
     **dict.fromkeys(("read", "recompose", "evaluate"), SMALLER_PHOTO),
 }
 
+MAX_BATCH = 256  # each image of a batch has a thread
 MAX_THREADS = 1024  # far above any machine's cores; OpenMP ends the process where it cannot start them all
 
 
@@ -50,10 +52,18 @@ class PredictTrainer(Trainer):
 
     Args:
         threads: Threads of torch on the CPU; None leaves the choice to torch.
+        batch: Images that a process harmonizes side by side, where the method can.
         arguments: As for ``lightning.Trainer``.
     """
 
-    def __init__(self, *, threads: Annotated[int, Ge(1), Le(MAX_THREADS)] | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        threads: Annotated[int, Ge(1), Le(MAX_THREADS)] | None = None,
+        batch: Annotated[int, Ge(1), Le(MAX_BATCH)] = 1,
+        **arguments: Any,
+    ) -> None:
+        self.batch = batch
         if threads is not None:
             torch.set_num_threads(threads)
         super().__init__(**arguments)
@@ -85,7 +95,7 @@ class Finished:
 class PendingDataset(TorchDataset):
     """The images still to do; one that cannot be read becomes a ``Failure`` instead of ending the run.
 
-    While an image is in use, the next one of this process is prefetched: Lightning deals images out to processes in
+    While images are in use, the next ones of this process are prefetched: Lightning deals images out to processes in
     turn. Any other order works too, without that gain.
 
     Args:
@@ -93,6 +103,7 @@ class PendingDataset(TorchDataset):
         indices: Those to do.
         known: Further digests by name, such as that of an image's words.
         read: Images that were read already, by index.
+        prefetched: How many images are read ahead.
 
     Attributes:
         digests: What each image that was read is made from, by name; taken when it was read.
@@ -104,7 +115,9 @@ class PendingDataset(TorchDataset):
         indices: Sequence[int],
         known: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         read: Mapping[int, Composite] = MappingProxyType({}),
+        prefetched: int = 1,
     ) -> None:
+        self.prefetched = prefetched
         self.dataset = dataset
         self.indices = list(indices)
         self.background = ThreadPoolExecutor(1, "read")
@@ -120,9 +133,9 @@ class PendingDataset(TorchDataset):
         """Hand out one image."""
         begun, self.ahead = self.ahead, {}
         item = begun[position].result() if position in begun else self.read(position)
-        following = position + process_share()[1]
-        if following < len(self):
-            self.ahead = {following: self.background.submit(self.read, following)}
+        stride = process_share()[1]
+        following = range(position + stride, len(self), stride)[: self.prefetched]
+        self.ahead = {p: begun[p] if p in begun else self.background.submit(self.read, p) for p in following}
         return item
 
     def read(self, position: int) -> Composite | Failure:
@@ -206,23 +219,18 @@ def require_readable(dataset: Dataset) -> Composite:
         raise InputError(explain(error)) from error
 
 
-def unbatch(batch: Sequence[Composite | Failure]) -> Composite | Failure:
-    """Collate a batch of one: every image is optimized on its own."""
-    return batch[0]
-
-
-def load_share(images: PendingDataset, stopped: Callable[[], bool]) -> DataLoader:
-    """Return a loader of this process's share of the images, one at a time; it ends early when a stop is requested."""
-    return DataLoader(images, batch_size=1, sampler=Shares(len(images), stopped), collate_fn=unbatch)
+def load_share(images: PendingDataset, stopped: Callable[[], bool], batch: int = 1) -> DataLoader:
+    """Return a loader of this process's share of the images in lists; it ends early when a stop is requested."""
+    return DataLoader(images, batch_size=batch, sampler=Shares(len(images), stopped), collate_fn=list)
 
 
 class HarmonizeModule(LightningModule):
-    """Harmonizes one composite a predict step; whatever one image raises becomes its row.
+    """Harmonizes a list of composites a predict step; whatever one of them raises becomes its row alone.
 
     Args:
         method: What harmonizes; moved to the device with the module when it is a network.
-        bars: Makes the progress bars of an image of that name.
-        stopped: Asked before each image whether to begin no other one.
+        bars: Makes the progress bars of images of these names.
+        stopped: Asked before each batch whether to begin no other one.
     """
 
     def __init__(
@@ -237,25 +245,45 @@ class HarmonizeModule(LightningModule):
         self.stopped = stopped
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
-    def predict_step(self, batch: Composite | Failure, batch_index: int) -> Finished | Failure | None:
-        """Harmonize; the ground truth is taken away first. None where a stop was requested before this image began."""
+    def predict_step(self, batch: Sequence[Composite | Failure], batch_index: int) -> list[Finished | Failure]:
+        """Harmonize; the ground truth is taken away first. Nothing where a stop was requested before this batch."""
         if self.stopped():
-            return None  # Lightning fetches one image ahead, so the sampler alone would stop one image too late.
-        if isinstance(batch, Failure):
-            return batch
-        start, bars = time.perf_counter(), self.bars(batch.name)
-        stages = Stages(bars)
+            return []  # Lightning fetches one batch ahead, so the sampler alone would stop one batch too late.
+        composites = [item for item in batch if isinstance(item, Composite)]
+        harmonized = iter(self.harmonize(composites) if composites else [])
+        return [item if isinstance(item, Failure) else next(harmonized) for item in batch]
+
+    def harmonize(self, composites: Sequence[Composite]) -> list[Finished | Failure]:
+        """Harmonize composites together. Each has its own seconds and an equal share of what is nobody's own."""
+        start, bars = time.perf_counter(), self.bars(", ".join(composite.name for composite in composites))
+        stages = [Stages(bars if number == 0 else ignore) for number in range(len(composites))]
         try:
-            outcome = self.method.harmonize(batch.blind(), stages)
-            require_finite_outcome(outcome)
-            if outcome.best.image.shape != batch.image.shape:
-                batch = images.squash(batch, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
-        except Exception as error:
-            log.debug("%s failed", batch.name, exc_info=True)
-            return Failure(batch.name, batch.source, explain(error, stages.current), stages.current)
+            outcomes = harmonize_all(self.method, [composite.blind() for composite in composites], stages)
         finally:
             bars.close()
-        return Finished(batch, outcome, time.perf_counter() - start)
+        own = [0.0 if isinstance(o, Exception) else total_seconds(o) for o in outcomes]
+        rest = (time.perf_counter() - start - sum(own)) / len(own)
+        found = zip(composites, outcomes, stages, own, strict=True)
+        return [finish(composite, outcome, stage, seconds + rest) for composite, outcome, stage, seconds in found]
+
+
+def total_seconds(outcome: Outcome) -> float:
+    """Add up the seconds of an outcome's stages."""
+    return sum((cost.seconds for cost in outcome.costs.values()), 0.0)
+
+
+def finish(composite: Composite, outcome: Outcome | Exception, stages: Stages, seconds: float) -> Finished | Failure:
+    """Return what became of one image; the ground truth is squashed where the result is."""
+    try:
+        if isinstance(outcome, Exception):
+            raise outcome
+        require_finite_outcome(outcome)
+        if outcome.best.image.shape != composite.image.shape:
+            composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
+    except Exception as error:
+        log.debug("%s failed", composite.name, exc_info=True)
+        return Failure(composite.name, composite.source, explain(error, stages.current), stages.current)
+    return Finished(composite, outcome, seconds)
 
 
 def explain(error: Exception, stage: str = "read") -> str:

@@ -36,9 +36,9 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class ResultWriter(BasePredictionWriter):
     """Writes each image's folder, then its row, while the next image is harmonized.
 
-    At most one image waits to be written, so that a crash loses no more than it and the one being harmonized; a row
+    At most one batch waits to be written, so that a crash loses no more than it and the one being harmonized; a row
     is on disk only after its pictures. What one image raises becomes its row; an error of the disk ends the run at the
-    next image.
+    next batch.
 
     Args:
         folder: The run's folder.
@@ -94,17 +94,16 @@ class ResultWriter(BasePredictionWriter):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Finished | Failure | None,
+        prediction: Sequence[Finished | Failure],
         batch_indices: Sequence[int] | None,
-        batch: Composite | Failure,
+        batch: Sequence[Composite | Failure],
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Begin to write one image, once the one before it is written; one that was not begun has nothing to write."""
+        """Begin to write a batch, once the one before it is written; one that was not begun has nothing to write."""
         self.wait_for_write()
-        if prediction is None:
-            return
-        self.unwritten = self.background.submit(self.write, prediction, trainer.global_rank)
+        if prediction:
+            self.unwritten = self.background.submit(self.write_all, prediction, trainer.global_rank)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See the last image written before the rows are read."""
@@ -115,11 +114,16 @@ class ResultWriter(BasePredictionWriter):
         self.wait_for_write()
 
     def wait_for_write(self) -> None:
-        """Wait until the image under way is written; raises what went wrong with it."""
+        """Wait until the batch under way is written; raises what went wrong with it."""
         if self.unwritten is not None:
             wait([self.unwritten])  # An interrupt here leaves it to ``on_exception``.
             written, self.unwritten = self.unwritten, None
             written.result()
+
+    def write_all(self, predictions: Sequence[Finished | Failure], rank: int) -> None:
+        """Write the images of a batch, one after the other."""
+        for prediction in predictions:
+            self.write(prediction, rank)
 
     @torch.no_grad()
     def write(self, prediction: Finished | Failure, rank: int) -> None:

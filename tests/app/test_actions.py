@@ -12,7 +12,7 @@ from diffharmon.api.harmonizer import Harmonizer
 from diffharmon.app.actions import Actions, Asked, Proposal
 from diffharmon.app.command import parser
 from diffharmon.app.limits import Limits
-from diffharmon.app.visits import Visits, stopped
+from diffharmon.app.visits import Visits
 from diffharmon.app.watching import Cancelled, Follow, TooSlow
 from diffharmon.app.wording import UNEXPECTED, plain
 from diffharmon.errors import DoubtfulMask, InputError
@@ -94,29 +94,63 @@ def test_visitors_do_not_see_each_others_results(actions, photo):
 
 def test_only_the_newest_results_are_kept(actions, photo):
     visit = actions.visits.of("many")
-    made = [actions.harmonize(visit, Asked(*photo[:2]), ignored).number for _ in range(3)]
+    made = [actions.harmonize(visit, Asked(*photo[:2], pressed=hour * 3_600_000), ignored).number for hour in range(3)]
     assert [int(path.name) for path in visit.results()] == [made[2], made[1]]
-    visit.clear()
+    visit.clear(4 * 3_600_000)
     assert visit.results() == []
 
 
+def test_a_double_press_makes_one_result(actions, photo):
+    visit = actions.visits.of("nervous")
+    first = actions.harmonize(visit, Asked(*photo[:2], strength=1.0, pressed=1000), ignored)
+    again = actions.harmonize(
+        visit, Asked(*photo[:2], strength=1.0, pressed=1000 + int(900 * first.record["seconds"])), ignored
+    )
+    assert again.folder == first.folder
+    assert actions.harmonize(visit, Asked(*photo[:2], strength=1.0, pressed=999), ignored).folder == first.folder
+    later = 1001 + int(1000 * first.record["seconds"])
+    asked = [Asked(*photo[:2], strength=1.0, pressed=later), Asked(*photo[:2], strength=0.5, pressed=later)]
+    assert len({actions.harmonize(visit, one, ignored).folder for one in asked} | {first.folder}) == 3
+    assert len(visit.runs()) == len(visit.results())
+
+
 def test_work_ends_when_it_is_unwanted_or_slow(actions, photo):
-    visit = actions.visits.of("stopper")
     with pytest.raises(Cancelled):
         Follow(ignored, lambda: True, 60.0).check()
     with pytest.raises(TooSlow, match="longer than"):
         Follow(ignored, lambda: False, -1.0).check()
-    first = visit.begin()
-    assert not stopped(first)
-    visit.stop()
-    second = visit.begin()  # what was asked of the first, which may still be at its last step, holds
-    assert (stopped(first), stopped(second)) == (True, False)
-    visit.clear()
-    third = visit.begin()
-    assert (stopped(second), stopped(third)) == (True, False)
+    visit = actions.visits.of("stopper")
+    assert not visit.stop(5)  # nothing runs
+    # What waited for the model when it was stopped never begins; what was asked for afterwards does.
+    assert [visit.stopped(pressed) for pressed in (4, 5, 6)] == [True, True, False]
+    for pressed, stop in ((10, visit.stop), (20, visit.clear)):
+        running = []
+
+        def step(*_, stop=stop, pressed=pressed, running=running):
+            running.append(stop(pressed))
+
+        with pytest.raises(Cancelled):
+            actions.harmonize(visit, Asked(*photo[:2], pressed=pressed), step)
+        assert running == ([True] if stop == visit.stop else [None])
+    begun = []
     with pytest.raises(Cancelled):
-        actions.harmonize(visit, Asked(*photo[:2]), lambda *_: visit.stop())
-    assert actions.history(visit) == []
+        actions.harmonize(visit, Asked(*photo[:2], pressed=20), lambda *_: begun.append(1))
+    with pytest.raises(Cancelled):
+        actions.propose(visit, Asked(*photo[:2], pressed=20))
+    assert (begun, visit.runs(), actions.history(visit)) == ([], [], [])
+
+
+def test_what_fails_after_stop_says_stopped_and_no_error(actions, photo):
+    visit = actions.visits.of("late")
+
+    def fail(*_):
+        visit.stop(7)
+        raise InputError("no memory")
+
+    with pytest.raises(Cancelled):
+        actions.harmonize(visit, Asked(*photo[:2], pressed=7), fail)
+    with pytest.raises(InputError, match="no memory"):
+        actions.harmonize(visit, Asked(*photo[:2], pressed=8), fail)
 
 
 def test_errors_are_words_without_the_pages_folders():

@@ -1,0 +1,81 @@
+"""Several composites harmonized together: in lockstep where the method can, else one after the other."""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from diffharmon.lockstep.lanes import Lane, run_together
+from diffharmon.protocols import Method
+from diffharmon.types import Composite, Observer, Outcome
+
+Outcomes = list[Outcome | Exception]  # one for each composite; an exception takes the place of what it prevented
+
+log = logging.getLogger(__name__)
+
+
+def batches(method: Any) -> bool:
+    """Whether a method can harmonize several composites together."""
+    return hasattr(method, "harmonize_batch")
+
+
+def harmonize_all(method: Any, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:
+    """Harmonize composites together where the method can, else one after the other.
+
+    Args:
+        method: A method; one that knows batches has ``harmonize_batch`` with the same arguments.
+        composites: What to harmonize, without ground truth.
+        observers: What follows each.
+
+    Returns:
+        For each composite its outcome, or the exception that prevented it.
+    """
+    if len(composites) > 1 and batches(method):
+        try:
+            outcomes = method.harmonize_batch(composites, observers)
+            if len(outcomes) == len(composites):
+                return outcomes
+            log.warning("%d outcomes for %d images: one at a time instead", len(outcomes), len(composites))
+        except Exception as error:
+            log.warning("%d images cannot be harmonized together: %s; one at a time instead", len(composites), error)
+    return one_by_one(method, composites, observers)
+
+
+def one_by_one(method: Method, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:
+    """Harmonize composites one after the other; an exception takes the place of the outcome that it prevented."""
+    found: Outcomes = []
+    for composite, observe in zip(composites, observers, strict=True):
+        try:
+            found.append(method.harmonize(composite, observe))
+        except Exception as error:
+            found.append(error)
+    return found
+
+
+def in_lockstep(method: Any, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:
+    """Harmonize composites side by side by a method with a backbone, whose calls they then share.
+
+    A backbone that knows no lanes harmonizes them one after the other.
+
+    Args:
+        method: A method that calls its network by ``self.backbone`` alone.
+        composites: What to harmonize.
+        observers: What follows each.
+    """
+    in_lane = getattr(method.backbone, "in_lane", None)
+    if in_lane is None or len(composites) == 1:
+        return one_by_one(method, composites, observers)
+
+    def work(composite: Composite, observe: Observer) -> Callable[[Lane], Outcome]:
+        return lambda lane: on(method, in_lane(lane)).harmonize(composite, lane.follow(observe))
+
+    works = [work(composite, observe) for composite, observe in zip(composites, observers, strict=True)]
+    return run_together(works, method.backbone.device)
+
+
+def on(method: Any, backbone: Any) -> Any:
+    """Return the method with another backbone, sharing everything else with it."""
+    view = copy.copy(method)
+    view.__dict__["_modules"] = {name: part for name, part in method._modules.items() if name != "backbone"}
+    view.__dict__["backbone"] = backbone  # no module: a view of one
+    return view
