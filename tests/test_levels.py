@@ -16,7 +16,7 @@ from diffharmon.images.regions import shrink
 from diffharmon.method.finite import finite
 from diffharmon.recomposer.detail import Detail
 from diffharmon.results.provenance.inputs import composite_digests
-from diffharmon.types import Composite, Edited, levels
+from diffharmon.types import Composite, Description, Edited, levels
 from diffharmon.types.levels import Levels, Patch, floats, patched
 
 HEIGHT, WIDTH = 40, 56
@@ -156,8 +156,8 @@ def test_recomposition_holds_the_photo_once_and_changes_nothing():
     assert result.levels.data_ptr() == photo.levels.data_ptr()
     assert sum(patch.values[0].numel() for patch in result.patches) < 300  # no wider than the mask
     assert composite_digests(held) == composite_digests(plain)
-    classifier = Classifier()
-    scores = [classifier.score(image, mask, None) for image, mask in ((result, mask), (floats(result), plain.mask))]
+    classifier, words = Classifier(), Description("cat", ("dim",), ("bright",))
+    scores = [classifier.score(image, cover, words) for image, cover in ((result, mask), (floats(result), plain.mask))]
     assert scores[0] == scores[1]
 
 
