@@ -45,6 +45,11 @@ def test_running_out_of_memory_says_what_helps(composite):
         assert "backbone.dtype=bfloat16" in failure.error
 
 
+def test_where_images_share_memory_fewer_of_them_are_advised():
+    assert "trainer.batch of fewer than 4, backbone" in explain(MemoryError(), "inversion", 4)
+    assert "trainer.batch" not in explain(MemoryError(), "inversion")
+
+
 def test_the_advice_is_that_of_the_stage_in_which_memory_ran_out(composite):
     class Optimizes:
         def harmonize(self, composite, observe):

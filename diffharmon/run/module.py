@@ -22,7 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images
 from diffharmon.errors import DiffharmonError, InputError
-from diffharmon.method.batch import harmonize_all
+from diffharmon.method.batch import batches, harmonize_all
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
@@ -263,8 +263,11 @@ class HarmonizeModule(LightningModule):
             bars.close()
         own = [0.0 if isinstance(o, Exception) else total_seconds(o) for o in outcomes]
         rest = (time.perf_counter() - start - sum(own)) / len(own)
+        together = len(composites) if batches(self.method) else 1
         found = zip(composites, outcomes, stages, own, strict=True)
-        return [finish(composite, outcome, stage, seconds + rest) for composite, outcome, stage, seconds in found]
+        return [
+            finish(composite, outcome, stage, seconds + rest, together) for composite, outcome, stage, seconds in found
+        ]
 
 
 def total_seconds(outcome: Outcome) -> float:
@@ -272,8 +275,10 @@ def total_seconds(outcome: Outcome) -> float:
     return sum((cost.seconds for cost in outcome.costs.values()), 0.0)
 
 
-def finish(composite: Composite, outcome: Outcome | Exception, stages: Stages, seconds: float) -> Finished | Failure:
-    """Return what became of one image; the ground truth is squashed where the result is."""
+def finish(
+    composite: Composite, outcome: Outcome | Exception, stages: Stages, seconds: float, together: int
+) -> Finished | Failure:
+    """Return what became of one image of so many together; the ground truth is squashed where the result is."""
     try:
         if isinstance(outcome, Exception):
             raise outcome
@@ -282,13 +287,20 @@ def finish(composite: Composite, outcome: Outcome | Exception, stages: Stages, s
             composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
     except Exception as error:
         log.debug("%s failed", composite.name, exc_info=True)
-        return Failure(composite.name, composite.source, explain(error, stages.current), stages.current)
+        return Failure(composite.name, composite.source, explain(error, stages.current, together), stages.current)
     return Finished(composite, outcome, seconds)
 
 
-def explain(error: Exception, stage: str = "read") -> str:
-    """Say in one line what went wrong with an image, and what helps where memory ran out in a stage."""
+def explain(error: Exception, stage: str = "read", together: int = 1) -> str:
+    """Say in one line what went wrong with an image, and what helps where memory ran out in a stage.
+
+    Args:
+        error: What was raised.
+        stage: In which stage.
+        together: How many images were harmonized side by side.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        return f"out of memory ({text[:200]}); try {REMEDIES.get(stage, SMALLER_MODEL)}"
+        fewer = f"a trainer.batch of fewer than {together}, " if together > 1 else ""
+        return f"out of memory ({text[:200]}); try {fewer}{REMEDIES.get(stage, SMALLER_MODEL)}"
     return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"
