@@ -13,7 +13,8 @@ from diffharmon.config import composed
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
 from diffharmon.protocols import Logger
-from diffharmon.run.module import REMEDIES, Failure, Finished, HarmonizeModule, PendingDataset, explain
+from diffharmon.run.advice import REMEDIES, explain
+from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset
 from diffharmon.run.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 

@@ -8,8 +8,8 @@ from annotated_types import Ge, Le
 from diffharmon.condition.change import change_image
 from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, WEIGHTS, LightReader
 from diffharmon.errors import InputError
-from diffharmon.method.baseline import keep_background, outcome
 from diffharmon.lockstep.lanes import lane_clock
+from diffharmon.method.baseline import keep_background, outcome
 from diffharmon.method.batch import Outcomes, side_by_side
 from diffharmon.types import Composite, Cost, Observer, Outcome
 

@@ -21,27 +21,16 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images
-from diffharmon.errors import DiffharmonError, InputError
+from diffharmon.errors import InputError
 from diffharmon.method.batch import batches, harmonize_all
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
+from diffharmon.run.advice import explain
 from diffharmon.run.progress import ProgressBars
 from diffharmon.types import Composite, Event, Observer, Outcome, Watcher, ignore
 
 log = logging.getLogger(__name__)
-
-SMALLER_MODEL = "backbone.dtype=bfloat16, backbone.offload=text or all, or a smaller backbone.size"
-CHECKPOINTS = "backbone.gradient_checkpointing=true, backbone.offload=text, backbone.dtype=bfloat16"
-NO_GRADIENTS = "embedding=[] with sampler.direct_inversion=true"
-SMALLER_PHOTO = "a smaller photo, or output=minimal: this stage works on the photo at full size"
-# What helps where memory ran out, by the stage in which it did; peaks by stage are in experiments/cost.
-REMEDIES = {
-    "text": f"{CHECKPOINTS}, or {NO_GRADIENTS}",
-    "unconditional": f"{CHECKPOINTS}, embedding.unconditional.decode=half, or {NO_GRADIENTS}",
-    "edit": f"{SMALLER_MODEL}, or on the CPU a smaller method.kept",
-    **dict.fromkeys(("read", "recompose", "evaluate"), SMALLER_PHOTO),
-}
 
 MAX_BATCH = 256  # each image of a batch has a thread
 MAX_THREADS = 1024  # far above any machine's cores; OpenMP ends the process where it cannot start them all
@@ -289,18 +278,3 @@ def finish(
         log.debug("%s failed", composite.name, exc_info=True)
         return Failure(composite.name, composite.source, explain(error, stages.current, together), stages.current)
     return Finished(composite, outcome, seconds)
-
-
-def explain(error: Exception, stage: str = "read", together: int = 1) -> str:
-    """Say in one line what went wrong with an image, and what helps where memory ran out in a stage.
-
-    Args:
-        error: What was raised.
-        stage: In which stage.
-        together: How many images were harmonized side by side.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        fewer = f"a trainer.batch of fewer than {together}, " if together > 1 else ""
-        return f"out of memory ({text[:200]}); try {fewer}{REMEDIES.get(stage, SMALLER_MODEL)}"
-    return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"

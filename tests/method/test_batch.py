@@ -8,7 +8,6 @@ import torch
 from toys import FAMILIES
 
 from diffharmon.config import build, composed
-from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
 from diffharmon.embedding.text_train import TextTrain
@@ -271,11 +270,3 @@ def test_networks_that_read_and_judge_are_called_for_all_images_at_once(photos):
         alone += scores
     assert together == pytest.approx(alone, abs=1e-5)
     compare(method, photos, close=1e-5)
-
-
-def test_given_words_are_each_images_own(backbone, photos):
-    """The second image changes with its own words, so rows are not mixed up."""
-    same = assemble(backbone, DDIM(3), describer=Fixed("cat", "dim", "bright"))
-    _, together = compare(same, photos[:2])
-    _, others = compare(assemble(backbone, DDIM(3)), photos[:2])
-    assert (together[1].best.image - others[1].best.image).abs().max() > 1e-4
