@@ -1,17 +1,17 @@
-"""Samples for the reader of light: composites with natural colours and natural differences, and untouched photos."""
+"""Samples for the reader of light: composites with natural colours and differences, and the photos under them."""
 
 from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from diffharmon.condition.reader import statistics
 from diffharmon.condition.reader.regions import regions
 from diffharmon.training.composite_ways import Change, Colours, Way, to_lab
-from diffharmon.training.harmony_samples import compress
+from diffharmon.training.harmony_samples import HarmonySampler, compress
 from diffharmon.training.photos import Photos
 from diffharmon.training.synthesis import random_crop
 
@@ -29,32 +29,30 @@ FrameMap = Callable[[Float[np.ndarray, "h w 3"]], Float[np.ndarray, "h w 3"]]
 
 
 class ReaderSampler:
-    """Draw a composite, or an untouched photo, as the reader of light sees it in training.
+    """Draw a composite and the untouched photo under it, as the reader of light sees them in training.
 
     Masks are drawn so that the natural difference between object and near background spreads as in genuine triples
     (a standard deviation of 15 in L; plain draws of the masks used here have 20). A composite aims at a foreground PSNR
     from a normal distribution (16.5 ± 4.5 dB). Photo and composite then pass the same tone curve, saturation, contrast
-    and haze of the whole frame. What is looked at passes blur, noise and JPEG: without them a network reads the traces
-    of the change instead of the light, and what it learns does not carry over to other ways or to softer pictures.
+    and haze of the whole frame. What is looked at passes the same blur, noise and JPEG: without them a network reads
+    the traces of the change instead of the light, and what it learns does not carry over to other ways or to softer
+    pictures.
 
     Args:
         photos: photos with masks.
         size: side of the samples in pixels.
         ways: ways of making a composite.
         shares: how often each way is drawn; they need not add up to 1.
-        untouched: share of untouched photos.
 
     Raises:
         ValueError: when no photo has a usable mask, a share has no way, or no draw gives a composite.
     """
 
-    def __init__(
-        self, photos: Photos, size: int, ways: Mapping[str, Way], shares: Mapping[str, float], untouched: float = 0.13
-    ) -> None:
+    def __init__(self, photos: Photos, size: int, ways: Mapping[str, Way], shares: Mapping[str, float]) -> None:
         unknown = sorted(set(shares) - set(ways))
         if unknown:
             raise ValueError(f"no way of making a composite is named {unknown}; there are {sorted(ways)}")
-        self.photos, self.size, self.ways, self.untouched = photos, size, ways, untouched
+        self.photos, self.size, self.ways = photos, size, ways
         self.names = list(shares)
         self.shares = np.array([shares[name] for name in self.names]) / sum(shares.values())
         self._masks = [index for index in photos.usable_masks(0.015, 0.72) if photos.mask(index).max() > 0.5]
@@ -66,8 +64,7 @@ class ReaderSampler:
         """Draw a sample.
 
         Returns:
-            `image` (3 x s x s), `parts` (5 x s x s) and `measured`: what the network sees. `before` and `after`
-            (192 x 3): colours of the composite's foreground and what they really are. `altered`: 1 for a composite.
+            What `reader_pair` gives.
         """
         rng = np.random.default_rng(int(torch.randint(1 << 40, (), generator=generator)))
         for _ in range(_DRAWS):
@@ -76,15 +73,14 @@ class ReaderSampler:
             inside = mask > 0.5
             if inside.mean() < _SMALLEST or inside.mean() > _LARGEST:
                 continue
-            altered = rng.random() >= self.untouched
-            pair = self._change(index, image, inside, mask, rng) if altered else (image, image)
+            pair = self._change(index, image, inside, mask, rng)
             if pair is None:
                 continue
             frame = whole_frame(rng)
             real, composite = (frame(picture) for picture in pair)
-            if altered and _distance(composite[inside], real[inside]) < _FARTHEST:
+            if _distance(composite[inside], real[inside]) < _FARTHEST:
                 continue
-            return self._sample(real, composite, mask, altered, rng)
+            return self._sample(real, composite, mask, rng)
         raise ValueError(
             f"{_DRAWS} draws gave no composite between {_FARTHEST} and {_NEAREST} dB; are the masks usable?"
         )
@@ -153,22 +149,73 @@ class ReaderSampler:
         return _some(_pixels(self.photos.image(self.photos.masks[self._masks[chosen]].photo))[inside], rng)
 
     def _sample(
-        self, real: np.ndarray, composite: np.ndarray, mask: np.ndarray, altered: bool, rng: np.random.Generator
+        self, real: np.ndarray, composite: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     ) -> dict[str, Tensor]:
         cut = mask if rng.random() < 0.6 else cv2.GaussianBlur(mask, (5, 5), 1.2)
-        shown = _tensor(_softened(composite * cut[..., None] + real * (1 - cut[..., None]), rng))
-        shown = compress(shown, int(rng.integers(50, 97))) if rng.random() < 0.7 else (shown * 255).round() / 255
-        parts = torch.from_numpy(regions(_spoilt(mask, rng)))
-        scored = rng.choice(np.flatnonzero(mask > 0.5), _SCORED)
-        before, after = (torch.from_numpy(picture.reshape(-1, 3)[scored]) for picture in (composite, real))
-        return {
-            "image": shown,
-            "parts": parts.float(),
-            "measured": statistics.statistics(shown, parts),
-            "before": before,
-            "after": after,
-            "altered": torch.tensor(float(altered)),
-        }
+        soften, quality = _softening(rng), int(rng.integers(50, 97)) if rng.random() < 0.7 else None
+        shown = []
+        for picture in (composite * cut[..., None] + real * (1 - cut[..., None]), real):
+            soft = _tensor(soften(picture))
+            shown.append((soft * 255).round() / 255 if quality is None else compress(soft, quality))
+        return reader_pair(torch.stack(shown), _spoilt(mask, rng), mask > 0.5, (composite, real), rng)
+
+
+class WordSampler:
+    """Draw pairs as the harmony classifier sees them, whose light words name, for the reader.
+
+    Args:
+        sampler: draws the pairs.
+    """
+
+    def __init__(self, sampler: HarmonySampler) -> None:
+        self.sampler = sampler
+
+    def __call__(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw a sample.
+
+        Returns:
+            What `reader_pair` gives.
+        """
+        rng = np.random.default_rng(int(torch.randint(1 << 40, (), generator=generator)))
+        for _ in range(_DRAWS):
+            drawn = self.sampler(generator)
+            mask = drawn["mask"][0].numpy()
+            if _SMALLEST <= (mask > 0.5).mean() <= _LARGEST:
+                shown = torch.stack([drawn["composite"], drawn["real"]])
+                return reader_pair(shown, mask, mask > 0.5, (_pixels(shown[0]), _pixels(shown[1])), rng)
+        raise ValueError(f"{_DRAWS} draws gave no foreground of {_SMALLEST} to {_LARGEST} of the frame")
+
+
+def reader_pair(
+    shown: Float[Tensor, "2 3 s s"],
+    mask: Float[np.ndarray, "s s"],
+    inside: Bool[np.ndarray, "s s"],
+    pixels: tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s 3"]],
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Join what the reader sees of a composite and of the photo under it.
+
+    Args:
+        shown: Composite and photo, as they are looked at.
+        mask: Foreground mask, as it is given to the reader.
+        inside: Where the foreground really is.
+        pixels: Composite and photo before anything was spoilt.
+        rng: Chooses the pixels that are scored.
+
+    Returns:
+        `image` (2 x 3 x s x s: composite and photo), `parts` (5 x s x s) and `measured` (2 x k): what the network sees.
+        `before` and `after` (192 x 3): colours of the composite's foreground and what they really are.
+    """
+    parts = torch.from_numpy(regions(mask))
+    scored = rng.choice(np.flatnonzero(inside), _SCORED)
+    before, after = (torch.from_numpy(picture.reshape(-1, 3)[scored]) for picture in pixels)
+    return {
+        "image": shown,
+        "parts": parts.float(),
+        "measured": torch.stack([statistics.statistics(image, parts) for image in shown]),
+        "before": before,
+        "after": after,
+    }
 
 
 def whole_frame(rng: np.random.Generator) -> FrameMap:
@@ -199,13 +246,16 @@ def _spoilt(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return changed if _SMALLEST <= (changed > 0.5).mean() <= _LARGEST else mask
 
 
-def _softened(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur a picture six times in ten, and add noise four times in ten."""
-    if rng.random() < 0.6:
-        picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.35, 1.4)))
-    if rng.random() < 0.4:
-        picture = picture + rng.normal(0, rng.uniform(0.003, 0.02), picture.shape)
-    return picture
+def _softening(rng: np.random.Generator) -> FrameMap:
+    """Draw a blur, six times in ten, and noise, four times in ten."""
+    sigma = float(rng.uniform(0.35, 1.4)) if rng.random() < 0.6 else 0.0
+    noise = float(rng.uniform(0.003, 0.02)) if rng.random() < 0.4 else 0.0
+
+    def soften(picture: np.ndarray) -> np.ndarray:
+        blurred = cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
+        return blurred + rng.normal(0, noise, picture.shape) if noise else blurred
+
+    return soften
 
 
 def _distance(first: np.ndarray, second: np.ndarray) -> float:

@@ -46,6 +46,20 @@ def select(root: Path, output: Path, part: Part) -> Path:
     return photos
 
 
+def sources(root: Path, output: Path, part: Part) -> Path:
+    """Lay the same photos and masks out by source, as links, in ``output/sources``; gives that folder."""
+    folder = output / "sources"
+    for photo in sorted(root.glob("*/*.jpg")):
+        if part_of(photo.stem) != part or not is_held_out(photo.parent.name, photo.stem):
+            continue
+        for path in (photo, *sorted((photo.parent / "masks").glob(f"{photo.stem}__*.png"))):
+            place = folder / path.relative_to(root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                place.symlink_to(path.resolve())
+    return folder
+
+
 def untouched(photos: Path, output: Path, smallest: float = 0.02, largest: float = 0.75) -> Path:
     """Make a folder for `dataset=folder` from photos that nobody changed: images, masks, and the photos as truth.
 

@@ -7,9 +7,10 @@ import torch
 from diffharmon.condition.cielab import rgb_to_lab
 from diffharmon.condition.reader import statistics
 from diffharmon.training.composite_ways import WAYS, Relight, to_lab, to_rgb
+from diffharmon.training.harmony_samples import HarmonySampler
 from diffharmon.training.photos import Photos
-from diffharmon.training.reader import errors, true_change, weights
-from diffharmon.training.reader_samples import ReaderSampler, whole_frame
+from diffharmon.training.reader import errors, true_change, unpaired, weights
+from diffharmon.training.reader_samples import ReaderSampler, WordSampler, whole_frame
 
 
 def colours(seed: int, low: float = 0.2, high: float = 0.7) -> np.ndarray:
@@ -59,24 +60,46 @@ def test_measured_relighting_reads_its_archive(shared):
     assert 0 < np.abs(change.object(colours(1)) - colours(1)).mean() < 0.4
 
 
-def test_a_sample_depends_on_its_generator_alone(photos: Photos):
-    sampler = ReaderSampler(photos, 32, WAYS, {"quantile": 1.0, "retouch": 1.0})
+def samplers(photos: Photos) -> list:
+    """Both kinds of pairs."""
+    return [ReaderSampler(photos, 32, WAYS, {"curves": 1.0, "retouch": 1.0}), WordSampler(HarmonySampler(photos, 32))]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_sample_depends_on_its_generator_alone(photos: Photos, kind: int):
+    sampler = samplers(photos)[kind]
     first, again, other = (sampler(torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["image"], other["image"])
-    assert first["measured"].shape == (statistics.COUNT,)
+    assert first["measured"].shape == (2, statistics.COUNT)
     assert first["image"].min() >= 0
     assert first["image"].max() <= 1
 
 
-def test_an_untouched_sample_has_nothing_to_mend_and_a_composite_has(photos: Photos):
-    untouched = ReaderSampler(photos, 32, WAYS, {"curves": 1.0}, untouched=1.0)(torch.Generator().manual_seed(0))
-    assert torch.equal(untouched["before"], untouched["after"])
-    assert untouched["altered"] == 0
-    composite = ReaderSampler(photos, 32, WAYS, {"curves": 1.0}, untouched=0.0)(torch.Generator().manual_seed(0))
-    error = (composite["before"] - composite["after"]).square().mean()
-    assert -10 * error.log10() < 40
-    assert composite["altered"] == 1
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_pair_differs_in_the_foreground_and_agrees_far_from_it(photos: Photos, kind: int):
+    drawn = [samplers(photos)[kind](torch.Generator().manual_seed(seed)) for seed in range(6)]
+    inside, outside = [], []
+    for sample in drawn:
+        apart = (sample["image"][0] - sample["image"][1]).abs().mean(0)
+        inside.append(apart[sample["parts"][0] > 0].mean())
+        far = (sample["parts"][0] == 0) & (sample["parts"][2] == 0)
+        outside.append(apart[far].mean() if far.any() else torch.tensor(0.0))
+        assert (sample["before"] != sample["after"]).any()
+    assert torch.stack(outside).mean() < 0.3 * torch.stack(inside).mean()
+
+
+def test_pairs_are_laid_out_as_composite_and_photo_in_turn(photos: Photos):
+    drawn = [samplers(photos)[0](torch.Generator().manual_seed(seed)) for seed in range(3)]
+    batch = {key: torch.stack([sample[key] for sample in drawn]) for key in drawn[0]}
+    both = unpaired(batch)
+    assert both["altered"].tolist() == [1, 0] * 3
+    assert torch.equal(both["image"][2], drawn[1]["image"][0])
+    assert torch.equal(both["image"][3], drawn[1]["image"][1])
+    assert torch.equal(both["measured"][5], drawn[2]["measured"][1])
+    assert torch.equal(both["before"][1], both["after"][1])
+    assert torch.equal(both["before"][0], drawn[0]["before"])
+    assert torch.equal(both["parts"][4], both["parts"][5])
 
 
 def test_an_unknown_way_is_refused_by_name(photos: Photos):
@@ -94,12 +117,14 @@ def test_the_whole_frame_changes_photo_and_composite_alike():
 
 
 def test_the_true_change_leaves_least_and_no_change_leaves_all(photos: Photos):
-    sampler = ReaderSampler(photos, 32, WAYS, {"reinhard": 1.0}, untouched=0.0)
+    sampler = ReaderSampler(photos, 32, WAYS, {"reinhard": 1.0})
     drawn = [sampler(torch.Generator().manual_seed(seed)) for seed in range(8)]
-    batch = {key: torch.stack([sample[key] for sample in drawn]) for key in drawn[0]}
+    batch = unpaired({key: torch.stack([sample[key] for sample in drawn]) for key in drawn[0]})
     left, original = errors(batch, true_change(batch))
-    unchanged, same = errors(batch, torch.zeros(8, 6))
+    unchanged, same = errors(batch, torch.zeros(16, 6))
     torch.testing.assert_close(original, same)
     torch.testing.assert_close(unchanged, original, atol=1e-4, rtol=1e-3)
-    assert (left < original).float().mean() > 0.8
+    assert (left < original)[::2].float().mean() > 0.8
+    assert not original[1::2].any()
+    assert (weights(batch)[1::2] < weights(batch)[::2]).all()
     assert (weights(batch) > 0).all()
