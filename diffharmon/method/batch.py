@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from diffharmon.lockstep.lanes import Lane, current_lane, run_together
+from diffharmon.lockstep.conductor import run_together
+from diffharmon.lockstep.lanes import Lane, current_lane
 from diffharmon.protocols import Method
 from diffharmon.types import Composite, Observer, Outcome
 
@@ -32,7 +33,7 @@ def harmonize_all(method: Any, composites: Sequence[Composite], observers: Seque
     Returns:
         For each composite its outcome, or the exception that prevented it.
     """
-    if len(composites) > 1 and batches(method):
+    if batches(method):
         try:
             outcomes = method.harmonize_batch(composites, observers)
             if len(outcomes) == len(composites):

@@ -64,17 +64,19 @@ def price_of(config: DictConfig, images: int) -> Price:
     total = count.total
     flops = {s: float(sum(n * model.work(call).flops for call, n in calls.items())) for s, calls in total.items()}
     offload = str(config.backbone.offload)
-    batch = min(batch_of(config), images)
+    wanted = batch_of(config)
+    batch = min(wanted, images)
+    lanes = batch if wanted == 1 else batch * count.descriptions  # descriptions of an image go side by side as well
     peaks = {
-        stage: peak(model, [together(call, batch) for call in calls]) + resident(model, stage, calls, offload)
+        stage: peak(model, [together(call, lanes) for call in calls]) + resident(model, stage, calls, offload)
         for stage, calls in total.items()
     }
     return Price(images, count, flops, peaks, batch)
 
 
-def together(call: Call, batch: int) -> Call:
-    """Return a call as it is made for a batch: the network's for all images, others for one image at a time."""
-    return replace(call, rows=batch * call.rows) if call.part == "network" else call
+def together(call: Call, lanes: int) -> Call:
+    """Return a call as it is made for several lanes: the network's for all of them, others for one at a time."""
+    return replace(call, rows=lanes * call.rows) if call.part == "network" else call
 
 
 def resident(model: Model, stage: str, calls: Mapping[Call, int], offload: str) -> int:

@@ -193,7 +193,7 @@ def harmonize_pending(
     trainer = build_trainer(config, writer)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
     stopped = partial(bool, stop_request)
-    module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped)
+    module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped, batch > 1)
     with progress.drawn():
         trainer.predict(module, load_share(images, stopped, batch), return_predictions=False)
     trainer.strategy.barrier()

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images
 from diffharmon.errors import InputError
-from diffharmon.method.batch import batches, harmonize_all
+from diffharmon.method.batch import harmonize_all, one_by_one
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
@@ -220,6 +220,7 @@ class HarmonizeModule(LightningModule):
         method: What harmonizes; moved to the device with the module when it is a network.
         bars: Makes the progress bars of images of these names.
         stopped: Asked before each batch whether to begin no other one.
+        side_by_side: Whether the images of a batch, and the descriptions of one, share calls where the method can.
     """
 
     def __init__(
@@ -227,9 +228,11 @@ class HarmonizeModule(LightningModule):
         method: Method,
         bars: Callable[[str], ProgressBars] = lambda name: ProgressBars(),
         stopped: Callable[[], bool] = lambda: False,
+        side_by_side: bool = False,
     ) -> None:
         super().__init__()
         self.method = method
+        self.side_by_side = side_by_side
         self.bars = bars
         self.stopped = stopped
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
@@ -247,12 +250,13 @@ class HarmonizeModule(LightningModule):
         start, bars = time.perf_counter(), self.bars(", ".join(composite.name for composite in composites))
         stages = [Stages(bars if number == 0 else ignore) for number in range(len(composites))]
         try:
-            outcomes = harmonize_all(self.method, [composite.blind() for composite in composites], stages)
+            harmonize = harmonize_all if self.side_by_side else one_by_one
+            outcomes = harmonize(self.method, [composite.blind() for composite in composites], stages)
         finally:
             bars.close()
         own = [0.0 if isinstance(o, Exception) else total_seconds(o) for o in outcomes]
         rest = (time.perf_counter() - start - sum(own)) / len(own)
-        together = len(composites) if batches(self.method) else 1
+        together = len(composites) if self.side_by_side else 1
         found = zip(composites, outcomes, stages, own, strict=True)
         return [
             finish(composite, outcome, stage, seconds + rest, together) for composite, outcome, stage, seconds in found
