@@ -21,6 +21,7 @@ from diffharmon.types import Event, Observer, Watcher
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_here = threading.local()
 
 
 @runtime_checkable
@@ -130,6 +131,17 @@ class Follower(Watcher):
             yield
 
 
+def current_lane() -> Lane | None:
+    """Return the lane that this code runs in; None outside of lanes."""
+    return getattr(_here, "lane", None)
+
+
+def lane_clock() -> Callable[[], float]:
+    """Return a clock of the seconds that belong to this lane; outside of lanes, of all seconds."""
+    lane = current_lane()
+    return time.perf_counter if lane is None else lane.clock
+
+
 def run_together(works: Sequence[Callable[[Lane], T]], device: torch.device) -> list[T | Exception]:
     """Run pieces of work in lockstep; returns what each gives, or the exception that ended it and it alone.
 
@@ -190,6 +202,7 @@ def run_lane(lane: Lane, work: Callable[[Lane], Any], inherit: Callable[[ExitSta
     try:
         if isinstance(reply := lane.turn.get(), BaseException):
             raise reply
+        _here.lane = lane
         with ExitStack() as stack:
             inherit(stack)
             lane.result = work(lane)

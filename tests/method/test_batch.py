@@ -8,13 +8,14 @@ import torch
 from toys import FAMILIES
 
 from diffharmon.config import build, composed
-from diffharmon.describer.fixed import Fixed
 from diffharmon.embedding.null_text import NullText
 from diffharmon.embedding.text_refine import TextRefine
 from diffharmon.embedding.text_train import TextTrain
 from diffharmon.errors import InputError
 from diffharmon.evaluator.none import NoEvaluator
-from diffharmon.method.batch import batches, harmonize_all, one_by_one
+from diffharmon.evaluator.reader import Reader
+from diffharmon.method.batch import batches, harmonize_all, one_by_one, side_by_side
+from diffharmon.method.colour_map import ColourMap
 from diffharmon.method.diffusion import Diffusion
 from diffharmon.method.identity import Identity
 from diffharmon.method.policy import Policy
@@ -68,7 +69,7 @@ def compare(method, photos, close=CLOSE, watchers=None):
     watch_alone, watch_together = watchers or ([ignore] * len(photos),) * 2
     alone = one_by_one(method, photos, watch_alone)
     together = harmonize_all(method, photos, watch_together)
-    for one, other in zip(alone, together, strict=True):
+    for photo, one, other in zip(photos, alone, together, strict=True):
         if isinstance(other, Exception):
             assert type(one) is type(other)
             assert str(one) == str(other)
@@ -81,7 +82,8 @@ def compare(method, photos, close=CLOSE, watchers=None):
                 torch.testing.assert_close(again.words[name], values, atol=close, rtol=0)
         calls = [{stage: cost.network_samples for stage, cost in made.costs.items()} for made in (one, other)]
         assert calls[0] == calls[1], "an image is charged its own samples"
-        assert (one.best.image - one.attempts[0].image).abs().max() > 1e-4, "nothing was changed"
+        changed = max((attempt.image - photo.image).abs().max() for attempt in one.attempts)
+        assert changed > 1e-4, "nothing was changed"
     return alone, together
 
 
@@ -247,9 +249,24 @@ def test_the_model_that_ships_agrees_within_a_hundred_thousandth():
     compare(method, [dataset[index].blind() for index in (0, 7)], close=1e-5)
 
 
-def test_given_words_are_each_images_own(backbone, photos):
-    """The second image changes with its own words, so rows are not mixed up."""
-    same = assemble(backbone, DDIM(3), describer=Fixed("cat", "dim", "bright"))
-    _, together = compare(same, photos[:2])
-    _, others = compare(assemble(backbone, DDIM(3)), photos[:2])
-    assert (together[1].best.image - others[1].best.image).abs().max() > 1e-4
+def test_networks_that_read_and_judge_are_called_for_all_images_at_once(photos):
+    method, judge, calls = ColourMap(), Reader(), []
+    networks = {"reader": method.reader.network, "clip": method.reader.words.reading.clip.network.vision_model}
+    for name, network in {**networks, "judge": judge.reader.network, "classifier": judge.classifier.network}.items():
+        network.register_forward_pre_hook(lambda module, args, kwargs, name=name: calls.append(name), with_kwargs=True)
+    scores = []
+
+    def map_and_score(composite, observe):
+        outcome = method.harmonize(composite, observe)
+        scores.append(judge.score(outcome.best.image, composite.mask, outcome.best.description).value)
+        return outcome
+
+    side_by_side(map_and_score, photos, [ignore] * 3)
+    assert sorted(calls) == ["classifier", "clip", "judge", "reader"]
+    together, alone = scores[:], []
+    for photo in photos:
+        scores.clear()
+        map_and_score(photo, ignore)
+        alone += scores
+    assert together == pytest.approx(alone, abs=1e-5)
+    compare(method, photos, close=1e-5)
