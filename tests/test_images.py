@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
 
+from diffharmon import types
 from diffharmon.errors import InputError
 from diffharmon.images import (
     MaskRule,
@@ -278,7 +279,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("depth", [8, 16, 32])
 def test_levels_by_bands_are_those_of_the_whole(monkeypatch, depth):
-    monkeypatch.setattr(levels, "_BAND", 100)  # of 30 columns: three rows, then the rest
+    monkeypatch.setattr(types.levels, "_BAND", 100)  # of 30 columns: three rows, then the rest
     image = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
     peak = {8: 255.0, 16: 65535.0, 32: 1.0}[depth]
     whole = image.clamp(0, 1) * peak

@@ -17,6 +17,7 @@ from diffharmon.api.pictures import Loaded, give_back
 from diffharmon.images import layers
 from diffharmon.images.lut import POINTS, Lut, fit
 from diffharmon.types import Attempt, Composite, Description, Outcome, Variant
+from diffharmon.types.levels import floats
 
 _PREVIEW = 480  # longer side of the pictures that a notebook shows, pixels
 
@@ -95,9 +96,10 @@ def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
     if outcome.best.image.shape != composite.image.shape:  # a method that works on a smaller copy, as the public code
         composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
     choices: Sequence[Attempt | Variant] = outcome.variants or outcome.attempts
+    pictures = [floats(choice.image).cpu() for choice in choices]  # plain tensors, which the caller may write to
     results = tuple(
-        Result(composite, choice.image.cpu(), choice.description, choice.score.value, outcome.reason, source, strength)
-        for choice, strength in zip(choices, map(strength_of, choices), strict=True)
+        Result(composite, image, choice.description, choice.score.value, outcome.reason, source, strength)
+        for choice, image, strength in zip(choices, pictures, map(strength_of, choices), strict=True)
     )
     best = next(number for number, choice in enumerate(choices) if choice.image is outcome.best.image)
     maps = outcome.best.words or next((attempt.words for attempt in outcome.attempts if attempt.words), {})

@@ -28,6 +28,7 @@ from diffharmon.images.writing import (
     write_result,
 )
 from diffharmon.types import Composite
+from diffharmon.types.levels import bands
 
 __all__ = [
     "FILTERS",
@@ -207,8 +208,9 @@ def resize(
     channels = image.shape[0]
     if channels not in (1, 3) or (channels == 1 and alpha is not None):
         raise ValueError(f"expected 1 channel, or 3 with or without alpha, got {channels} (alpha: {alpha is not None})")
-    stacked = image if alpha is None else torch.cat((image, alpha.to(image)))
-    picture = _to_pil(stacked).resize((size[1], size[0]), FILTERS[filter])
+    if tuple(image.shape[1:]) == tuple(size):
+        return from_uint8(image if image.dtype == torch.uint8 else to_uint8(image))
+    picture = _resized(image, size, FILTERS[filter], alpha)
     array = np.asarray(picture).reshape(size[0], size[1], -1)[..., :channels]
     return from_uint8(torch.from_numpy(array.transpose(2, 0, 1).copy())).to(image.device)
 
@@ -233,6 +235,25 @@ def squash(composite: Composite, size: tuple[int, int]) -> Composite:
         real=None if composite.real is None else resize(composite.real, size),
         alpha=None,
     )
+
+
+def _resized(
+    image: Float[Tensor, "c h w"] | UInt8[Tensor, "c h w"],
+    size: tuple[int, int],
+    filter: Image.Resampling,
+    alpha: Float[Tensor, "1 h w"] | None,
+) -> Image.Image:
+    """Resize by bands of rows: PIL squashes all rows first and rounds them, and only then columns."""
+    height, width = image.shape[1:]
+    # Pillow's modes; the colours of RGBa are weighted by its alpha, as PIL does it by itself where it resizes RGBA.
+    mode = "RGBa" if alpha is not None else "L" if image.shape[0] == 1 else "RGB"
+    narrow = Image.new(mode, (size[1], height))
+    for rows in bands(height, width):
+        part = image[:, rows] if alpha is None else torch.cat((image[:, rows], alpha[:, rows].to(image)))
+        picture = _to_pil(part) if alpha is None else _to_pil(part).convert(mode)
+        narrow.paste(picture.resize((size[1], picture.height), filter), (0, rows.start))
+    made = narrow.resize((size[1], size[0]), filter)
+    return made if alpha is None else made.convert("RGBA")
 
 
 def _to_pil(image: Float[Tensor, "c h w"] | UInt8[Tensor, "c h w"]) -> Image.Image:

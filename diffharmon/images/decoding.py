@@ -18,6 +18,7 @@ from diffharmon.images.deep import bgr_to_rgb, deep_samples
 from diffharmon.images.exr import exr_size, is_exr, read_exr
 from diffharmon.images.opening import EXPECTED, MAX_MEGAPIXELS, open_image, require_regular, require_size
 from diffharmon.images.tags import ORIENTATION, metadata_of, profile_of, undamaged
+from diffharmon.types.levels import bands
 
 # EXIF 2.32, table 6: what brings each orientation upright, on arrays whose first two axes are rows and columns.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -204,14 +205,20 @@ def _samples(picture: Image.Image, path: Path | str) -> tuple[np.ndarray, float]
         return _in_range(values[..., None], peak, path), peak
     if picture.mode == "CMYK":
         picture = _from_cmyk(picture)
-    elif picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-    elif picture.mode in ("1", "L"):
-        picture = picture.convert("L")
     else:
-        picture = picture.convert("RGB")
-    array = np.asarray(picture)
-    return array.reshape(*array.shape[:2], -1), 255.0
+        grey = "L" if picture.mode in ("1", "L") else "RGB"
+        mode = "RGBA" if picture.has_transparency_data else grey
+        picture = picture if picture.mode == mode else picture.convert(mode)
+    return _array(picture), 255.0
+
+
+def _array(picture: Image.Image) -> np.ndarray:
+    """Copy the pixels to an array by bands: all at once, Pillow makes them three times."""
+    array = np.empty((picture.height, picture.width, len(picture.getbands())), np.uint8)
+    for rows in bands(picture.height, picture.width):
+        part = picture.crop((0, rows.start, picture.width, rows.stop))
+        array[rows] = np.asarray(part).reshape(array[rows].shape)
+    return array
 
 
 def _in_range(values: np.ndarray, peak: float, path: Path | str) -> np.ndarray:

@@ -1,26 +1,20 @@
 """Between colours in [0, 1] and the levels of files, by bands of rows: no copy of a whole large photo in between."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-_BAND = 1 << 18  # pixels worked on at a time, so that what lies between fits a core's cache
+from diffharmon.types.levels import Levels, bands, hold
 
-
-def bands(height: int, width: int) -> Iterator[slice]:
-    """Cut an image of this size into bands of rows from top to bottom."""
-    rows = max(1, _BAND // max(width, 1))
-    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
+_PEAKS = {8: 255, 16: 65535}
 
 
 def to_uint8(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
     """Turn [0, 1] into rounded 8-bit values; what is outside is clipped."""
     levels = torch.empty(image.shape, dtype=torch.uint8, device=image.device)
     for rows in bands(*image.shape[1:]):
-        levels[:, rows] = _scaled(image[:, rows], 255)
+        levels[:, rows] = _scaled(image[:, rows], 8)
     return levels
 
 
@@ -39,16 +33,24 @@ def samples(image: Float[Tensor, "c h w"], depth: int, linear: bool = False) -> 
     made = np.empty((height, width, channels), kind)
     for rows in bands(height, width):
         part = image[:, rows].detach()
-        if linear:
-            values = part.float()
+        if linear or depth == 32:
+            values = part.float() if linear else part.float().clamp(0, 1)
         else:
-            values = part.float().clamp(0, 1) if depth == 32 else _scaled(part, 255 if depth == 8 else 65535)
+            values = _scaled(part, depth)
         made[rows] = values.permute(1, 2, 0).cpu().numpy()
     return made
 
 
 def from_samples(values: np.ndarray, peak: float) -> Float[Tensor, "c h w"]:
-    """Turn the samples ``h w c`` of a file into float32 with ``peak`` at 1."""
+    """Turn the samples ``h w c`` of a file into [0, 1] with ``peak`` at 1; integers of a large photo stay held.
+
+    Args:
+        values: The samples; whoever gives them writes to them no more.
+        peak: The value of white.
+    """
+    if values.dtype in (np.uint8, np.uint16):
+        usable = values.flags.writeable and min(values.strides) >= 0  # torch takes no others
+        return hold(torch.from_numpy(values if usable else values.copy()).permute(2, 0, 1), float(peak))
     height, width, channels = values.shape
     image = torch.empty(channels, height, width)
     for rows in bands(height, width):
@@ -57,5 +59,9 @@ def from_samples(values: np.ndarray, peak: float) -> Float[Tensor, "c h w"]:
     return image
 
 
-def _scaled(part: Float[Tensor, "c y w"], peak: int) -> Float[Tensor, "c y w"]:
+def _scaled(part: Float[Tensor, "c y w"], depth: int) -> Tensor:
+    """Round some rows to levels; those that are held at that depth are its levels."""
+    peak = _PEAKS[depth]
+    if isinstance(part, Levels) and not part.patches and part.peak == peak:
+        return part.levels
     return part.detach().float().clamp(0, 1).mul_(peak).round_()

@@ -23,8 +23,9 @@ from torch import Tensor
 from diffharmon.errors import DoubtfulMask, InputError
 from diffharmon.images.decoding import Pixels, decode
 from diffharmon.images.opening import MAX_MEGAPIXELS
+from diffharmon.images.planes import MASK_THRESHOLD, Plane, full_scale, histogram, two_levels
+from diffharmon.types.levels import hold
 
-MASK_THRESHOLD = 100 / 255
 CHANNELS = ("alpha", "grey", "red", "green", "blue")
 MASK_FLOOR = 16  # Levels of 255. Artefacts of JPEG reach it; as coverage it is 6 %.
 
@@ -90,13 +91,13 @@ def mask_of(pixels: Pixels, path: Path | str, rule: MaskRule | None = None) -> M
     if rule.label is not None:
         return _of_label(pixels, rule.label, path)
     if rule.channel is not None:
-        plane = _full_scale(_channel(pixels, rule.channel, path), pixels.peak)
+        plane = full_scale(_channel(pixels, rule.channel, path), pixels.peak)
         return _mask(plane, rule.channel, rule.floor)
     found = _of_alpha(pixels, path) or _of_palette(pixels, path) or _of_colour(pixels, path)
     values, source = found
     if source in ("grey", "alpha"):
         _refuse_labels(values, pixels.peak, source, path)
-    plane = _two_levels(_full_scale(values, pixels.peak))
+    plane = two_levels(full_scale(values, pixels.peak))
     _refuse_grey_background(plane, rule.floor, source, path)
     return _mask(plane, source, rule.floor)
 
@@ -125,8 +126,8 @@ def check_mask(mask: Float[Tensor, "1 h w"], image: Float[Tensor, "3 y x"], name
         raise InputError(f"mask {name} covers the whole image, expected some background around the foreground")
 
 
-def _mask(plane: np.ndarray, source: str, floor: int) -> Mask:
-    return Mask(torch.from_numpy(np.where(plane > np.float32(floor / 255), plane, np.float32(0)))[None], source)
+def _mask(plane: Plane, source: str, floor: int) -> Mask:
+    return Mask(plane.only(plane.above(floor / 255)), source)
 
 
 def _of_label(pixels: Pixels, label: int, path: Path | str) -> Mask:
@@ -138,7 +139,7 @@ def _of_label(pixels: Pixels, label: int, path: Path | str) -> Mask:
     chosen = labels == label
     if not chosen.any():
         raise InputError(f"dataset.label={label} is not in {path}, which holds the labels {_some(np.unique(labels))}")
-    return Mask(torch.from_numpy(chosen.astype(np.float32))[None], f"label {label}")
+    return Mask(hold(torch.from_numpy(chosen.astype(np.uint8))[None], 1.0), f"label {label}")
 
 
 def _channel(pixels: Pixels, name: str, path: Path | str) -> np.ndarray:
@@ -161,13 +162,14 @@ def _of_alpha(pixels: Pixels, path: Path | str) -> tuple[np.ndarray, str] | None
     if pixels.values.shape[2] not in (2, 4):
         return None
     colour, stored = pixels.values[..., :-1], pixels.values[..., -1]
-    alpha = _full_scale(stored, pixels.peak) > MASK_THRESHOLD
+    alpha = full_scale(stored, pixels.peak).above(MASK_THRESHOLD)
     if alpha.all() or not alpha.any():
         return None
     if _alike(colour, pixels.peak):
-        grey = _full_scale(colour[..., 0], pixels.peak)
-        bright = grey > MASK_THRESHOLD
-        bilevel = (grey[bright] >= grey.max() - MASK_FLOOR / 255).mean() > 0.8 if bright.any() else False
+        grey = full_scale(colour[..., 0], pixels.peak)
+        bright = grey.above(MASK_THRESHOLD)
+        worth = grey.values[bright].astype(np.float32) / np.float32(grey.peak)
+        bilevel = (worth >= worth.max() - MASK_FLOOR / 255).mean() > 0.8 if bright.any() else False
         if bilevel and not bright.all() and (bright != alpha).sum() > 0.1 * (bright | alpha).sum():
             raise DoubtfulMask(
                 f"{path} holds two masks that differ, one in its grey channel and one in its alpha channel",
@@ -236,28 +238,12 @@ def _alike(channels: np.ndarray, peak: float) -> bool:
     return bool(apart.mean() <= (_STRAY if peak else 0))
 
 
-def _full_scale(plane: np.ndarray, peak: float) -> np.ndarray:
-    """Levels in [0, 1]: files that hold only 0 and 1, or 8-bit levels in 16 bits, are scaled to their meaning."""
-    highest = plane.max()
-    if peak > 1:
-        peak = 1.0 if highest <= 1 else 255.0 if highest <= 255 else peak
-    return plane.astype(np.float32) / np.float32(peak)
-
-
-def _two_levels(plane: np.ndarray) -> np.ndarray:
-    """Make a plane that holds two levels, on both sides of the threshold, black and white."""
-    low, high = plane.min(), plane.max()
-    if low <= MASK_THRESHOLD < high and bool(((plane == low) | (plane == high)).all()):
-        return (plane == high).astype(np.float32)
-    return plane
-
-
 def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path | str) -> None:
     """Refuse levels that are labels: all of them dark, or whole regions of one level between black and white."""
     if values.dtype.kind == "f" or values.max() <= 1:
         return
     scale = 255.0 if values.max() <= 255 else peak
-    counts = np.bincount(values.ravel())
+    counts = histogram(values)
     levels = np.flatnonzero(counts)
     help_text = "set dataset.label to the label of the foreground, or dataset.mask_channel to take levels as coverage"
     if len(levels) > 1 and levels.max() <= MASK_THRESHOLD * scale:
@@ -282,14 +268,13 @@ def _refuse_labels(values: np.ndarray, peak: float, source: str, path: Path | st
             )
 
 
-def _refuse_grey_background(plane: np.ndarray, floor: int, source: str, path: Path | str) -> None:
+def _refuse_grey_background(plane: Plane, floor: int, source: str, path: Path | str) -> None:
     """Refuse a mask whose background is grey: it would change all of the image a little."""
-    background = plane <= MASK_THRESHOLD
-    count = background.sum()
-    if floor and count and (plane[background] <= floor / 255).sum() < 0.05 * count:
+    count = (~plane.above(MASK_THRESHOLD)).sum()
+    if floor and count and (~plane.above(floor / 255)).sum() < 0.05 * count:
         raise DoubtfulMask(
             f"mask {path} has a background that is not black: the darkest level of its {source} channel is "
-            f"{plane.min() * 255:.0f} of 255, expected levels up to {floor}",
+            f"{plane.worth(plane.values.min()) * 255:.0f} of 255, expected levels up to {floor}",
             f"make it black, or set dataset.mask_channel={source if source in CHANNELS else 'grey'} to take levels as "
             "coverage",
         )

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from diffharmon.errors import InputError
 from diffharmon.images import MASK_THRESHOLD
+from diffharmon.types.levels import Levels, bands
 
 GREY = 0.5
 
@@ -52,11 +53,24 @@ def look_at(
         image, mask = image[:, top:bottom, left:right], mask[:, top:bottom, left:right]
     if side is None:
         return image
-    small, cover = (
-        functional.interpolate(layer[None], (side, side), mode="bilinear", antialias=True)[0].clamp(0, 1)
-        for layer in (image, mask.to(image))
-    )
+    small, cover = (shrink(layer, side).clamp(0, 1) for layer in (image, mask.to(image)))
     return hide(small, cover, True)
+
+
+def shrink(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
+    """Squash a picture to a square, bilinear and antialiased.
+
+    On the CPU one that is held as levels is squashed by bands, first its rows and then its columns, which is the order
+    and gives the values of the whole at once.
+    """
+
+    def resized(layers: Tensor, height: int) -> Tensor:
+        return functional.interpolate(layers[None], (height, side), mode="bilinear", antialias=True)[0]
+
+    if not isinstance(image, Levels) or image.device.type != "cpu":
+        return resized(image, side)
+    narrow = [resized(image[:, rows], rows.stop - rows.start) for rows in bands(*image.shape[1:])]
+    return resized(torch.cat(narrow, dim=1), side)
 
 
 def close_up(layers: Float[Tensor, "c h w"], mask: Float[Tensor, "1 h w"]) -> Float[Tensor, "c y x"]:

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,11 +23,13 @@ from diffharmon.images.colour import to_own_space
 from diffharmon.images.decoding import decode
 from diffharmon.images.exr import SUFFIX as EXR
 from diffharmon.images.exr import write_exr
-from diffharmon.images.levels import bands, samples
+from diffharmon.images.levels import samples
 from diffharmon.types import Composite
+from diffharmon.types.levels import bands
 
 # The file format that holds a depth without loss, by its ending.
 SUFFIX_OF_DEPTH = {8: ".png", 16: ".png", 32: ".tif"}
+EVERY_ROW = slice(None)
 NOTHING: Mapping[str, bytes] = MappingProxyType({})
 _XMP_TAG = 700  # of TIFF, in Adobe's XMP specification, part 3
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
@@ -95,19 +97,23 @@ def write_image(
     path = Path(path)
     suffix = path.suffix.lower()
     _check_form(path, suffix, depth, linear)
-    written = samples(to_grey(image) if grey else image, depth, linear)
-    if alpha is not None:
-        written = np.concatenate((written, samples(alpha, depth, linear)), axis=2)
-    written = written[..., 0] if written.shape[2] == 1 else written
+
+    def written(rows: slice) -> np.ndarray:
+        part = image[:, rows]
+        made = samples(to_grey(part) if grey else part, depth, linear)
+        if alpha is not None:
+            made = np.concatenate((made, samples(alpha[:, rows], depth, linear)), axis=2)
+        return made[..., 0] if made.shape[2] == 1 else made
+
     with replacing(path) as partial:
         if suffix == EXR:
-            write_exr(partial, written, metadata)
+            write_exr(partial, written(EVERY_ROW), metadata)
         elif suffix != ".png":
-            _write_tiff(partial, written, profile, metadata)
+            _write_tiff(partial, written(EVERY_ROW), profile, metadata)
         elif depth == 16:
-            _write_deep_png(partial, written, profile, metadata)
+            _write_deep_png(partial, written(EVERY_ROW), profile, metadata)
         else:
-            _write_png(partial, written, profile, metadata)
+            _write_png(partial, _picture(written, *image.shape[1:]), profile, metadata)
 
 
 def _check_form(path: Path, suffix: str, depth: int, linear: bool) -> None:
@@ -182,7 +188,15 @@ def _differs(found: np.ndarray, composite: Composite, own: Float[Tensor, "3 h w"
     return differing | (found[..., -1] != samples(composite.alpha[:, rows], composite.depth, composite.linear)[..., 0])
 
 
-def _write_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:
+def _picture(written: Callable[[slice], np.ndarray], height: int, width: int) -> Image.Image:
+    """Put samples of 8 bits into a picture by bands, so that they are not all there twice."""
+    picture = Image.new(Image.fromarray(written(slice(0, 1))).mode, (width, height))
+    for rows in bands(height, width):
+        picture.paste(Image.fromarray(written(rows)), (0, rows.start))
+    return picture
+
+
+def _write_png(path: Path, picture: Image.Image, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:
     # Run lengths suit the filtered rows of photos: a third of the default's time, files of about the same size.
     options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
     options |= {"icc_profile": profile} if profile else {}
@@ -191,7 +205,7 @@ def _write_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata:
         text = PngInfo()
         text.add_itxt("XML:com.adobe.xmp", metadata["xmp"].decode("utf-8", "replace"))
         options["pnginfo"] = text
-    Image.fromarray(samples).save(path, format="PNG", **options)
+    picture.save(path, format="PNG", **options)
 
 
 def _write_deep_png(path: Path, samples: np.ndarray, profile: bytes | None, metadata: Mapping[str, bytes]) -> None:

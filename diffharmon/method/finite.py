@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffharmon.errors import DiffharmonError
 from diffharmon.types import Event, Observer, Outcome, Watcher
+from diffharmon.types.levels import Levels
 
 OPTIMIZED = ("text", "null", "unconditional")
 
@@ -87,6 +88,9 @@ class CheckedEvents(Watcher):
 
 def finite(values: Tensor) -> Tensor:
     """Tell on the device whether all values are finite, without a copy of them: the extremes say so, NaN included."""
+    if isinstance(values, Levels):  # levels always are
+        known = torch.tensor(True, device=values.device)
+        return torch.stack([known, *(finite(patch.values) for patch in values.patches)]).all()
     return torch.stack(values.aminmax()).isfinite().all() if values.numel() else torch.tensor(True)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from diffharmon.condition.change import change_image
 from diffharmon.condition.light import named_change
 from diffharmon.types import Composite, Edited
+from diffharmon.types.levels import Patch, floats, patched
 
 _CLIPPED = 4 / 255  # so close to black or white, a value may be cut off and says little about the change
 _CLIPPED_WEIGHT = 0.05
@@ -218,34 +219,36 @@ def _planes(change: _Change, strength: float, like: Tensor) -> _Planes:
 
 
 def _apply(planes: _Planes, composite: Composite, current: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
-    """Add the change to the foreground of ``current``, a few rows at a time and no wider than the mask.
+    """Add the change to the foreground of ``current``, a few rows at a time and no wider than the mask is there.
 
     Rows between the same two rows of the maps go together, so that these are enlarged once and only blended per row.
     """
     mask = composite.mask.to(current)
-    result = composite.image.to(current, copy=True)
+    background = composite.image.to(current)
     height, width = current.shape[-2:]
     inside = mask[0] > 0
-    rows, columns = _extent(inside.any(1)), _extent(inside.any(0))
+    rows = _extent(inside.any(1))
     above, below, down = _between(planes.maps.shape[2], height, rows, current)
-    across = _between(planes.maps.shape[3], width, columns, current)
+    along = _between(planes.maps.shape[3], width, slice(0, width), current)
+    edges = list(zip(above.tolist(), below.tolist(), strict=True))
+    patches = []
     start = rows.start
     for count in _runs(above, _ROWS):
         offset, stop = start - rows.start, start + count
-        here, cover = current[:, start:stop, columns], mask[0, start:stop, columns]
-        top, bottom = (_widen(planes.maps[:, :, int(edge[offset])], across)[:, :, None] for edge in (above, below))
+        columns = _extent(inside[start:stop].any(0))
+        across = (along[0][columns], along[1][columns], along[2][columns])
+        here, cover = floats(current[:, start:stop, columns]), floats(mask[0, start:stop, columns])
+        top, bottom = (_widen(planes.maps[:, :, edge], across)[:, :, None] for edge in edges[offset])
         share = down[offset : offset + count, None]
         added = torch.tensordot(planes.square, here.square(), 1)
-        for channel in range(3):
-            for source in range(3):
-                factor = torch.lerp(top[channel, source], bottom[channel, source], share)
-                added[channel].addcmul_(factor, here[source])
-            added[channel] += torch.lerp(top[channel, 3], bottom[channel, 3], share)
+        for source in range(3):
+            added.addcmul_(torch.lerp(top[:, source], bottom[:, source], share), here[source])
+        added += torch.lerp(top[:, 3], bottom[:, 3], share)
         changed = torch.addcmul(here, cover, added).clamp_(0, 1)
-        target = result[:, start:stop, columns]
-        target.copy_(torch.where(inside[start:stop, columns], changed, target))
+        behind = floats(background[:, start:stop, columns])
+        patches.append(Patch(start, columns.start, torch.where(inside[start:stop, columns], changed, behind)))
         start = stop
-    return result
+    return patched(background, patches)
 
 
 def _runs(values: Int[Tensor, " n"], longest: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffharmon.files import replacing
 from diffharmon.images import from_uint8, resize, to_uint8
-from diffharmon.images.levels import bands
+from diffharmon.types.levels import bands
 
 GAP = 8
 CAPTION = 30

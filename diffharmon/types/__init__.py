@@ -2,8 +2,8 @@
 
 Glossary of shapes: ``b`` batch, ``h w`` height and width in pixels, of the photo or of the canvas (the size at which
 the backbone works), ``y x`` latent cells of the canvas, ``rows columns`` attention cells, ``i`` sampling steps, ``n``
-tokens, ``d`` embedding width. Images are RGB in [0, 1]; only ``Backbone.encode`` and ``Backbone.decode`` know another
-range. Index i means step i in sampling order, everywhere: step 0 is the noisiest.
+tokens, ``d`` embedding width. Images are RGB in [0, 1], large ones held as their file's `levels`; only
+``Backbone.encode`` and ``decode`` know another range. Index i means step i in sampling order: step 0 is the noisiest.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -21,6 +21,7 @@ from diffharmon.errors import InputError
 from diffharmon.files import ASSETS, loading
 from diffharmon.images import MASK_THRESHOLD
 from diffharmon.images.levels import samples
+from diffharmon.lockstep.network_call import call_network
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 
@@ -89,7 +90,7 @@ class LightReader:
         parts = torch.from_numpy(regions(mask))
         measured = statistics.statistics(image, parts)[None]
         pictures, layers = torch.stack([image, image.flip(-1)]), torch.stack([parts, parts.flip(-1)]).float()
-        change, deviation, logit = self.network(pictures, layers, measured.expand(2, -1))
+        change, deviation, logit = call_network(self.network, pictures, layers, measured.expand(2, -1))
         centre = statistics.foreground_mean(measured)[0]
         six = change.mean(0)
         found = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
@@ -139,22 +140,23 @@ def view(composite: Composite, side: int) -> tuple[Float[Tensor, "3 s s"], Float
     Raises:
         InputError: when the mask leaves no foreground or no background at that size.
     """
-    mask = composite.mask[0].cpu().float().numpy()
-    bright = mask > MASK_THRESHOLD
+    mask = composite.mask[0].cpu()
+    bright = (mask > MASK_THRESHOLD).numpy()
     count, rows, columns = bright.sum(), np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
-    if count in (0, mask.size):
+    if count in (0, bright.size):
         part = "foreground" if not count else "background"
         raise InputError(f"{composite.name}: the mask leaves no {part} to read the light from")
     window: tuple[slice, ...] = (slice(None), slice(None))
-    if count < _SMALL * mask.size:
+    if count < _SMALL * bright.size:
         half = max(side // 2, round(_WINDOW / 2 * (max(np.ptp(rows), np.ptp(columns)) + 1)))
         window = tuple(
             slice(max(0, int(middle) - half), int(middle) + half)
             for middle in ((rows.min() + rows.max()) / 2, (columns.min() + columns.max()) / 2)
         )
-    pixels = samples(composite.image[:, window[0], window[1]], 8)
-    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    cover = cv2.resize(np.ascontiguousarray(mask[window]), (side, side), interpolation=cv2.INTER_AREA)
+    # One after the other: of a large photo, the levels of its colours and the mask's floats are never both there.
+    small = cv2.resize(samples(composite.image[:, *window], 8), (side, side), interpolation=cv2.INTER_AREA)
+    values = np.ascontiguousarray(mask[window].float().numpy())
+    cover = cv2.resize(values, (side, side), interpolation=cv2.INTER_AREA)
     inside = cover > MASK_THRESHOLD
     if not inside.any():  # thinner than a cell: the cells it covers most stand for it
         cover = cover / cover.max()

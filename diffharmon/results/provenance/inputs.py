@@ -42,7 +42,8 @@ def composite_digests(composite: Composite) -> dict[str, str]:
         for tensor in tensors:
             if tensor is not None:
                 data.update(f"{tuple(tensor.shape)}".encode())
-                data.update(tensor.cpu().contiguous().numpy().data)
+                for channel in tensor.cpu():
+                    data.update(channel.contiguous().numpy().data)
         found[kind] = data.hexdigest()[:LENGTH]
     return found
 
