@@ -11,6 +11,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from diffharmon import images
 from diffharmon.files import ASSETS, loading
+from diffharmon.lockstep.network_call import call_network
 
 EMBEDDED = str(ASSETS / "clip")
 
@@ -78,8 +79,9 @@ class ClipEmbedder:
     def embed_images(self, shown: Sequence[Float[Tensor, "3 _ _"]]) -> Float[Tensor, "n d"]:
         """Embed RGB images in [0, 1] of any sizes, resized as the model's own processor does it."""
         device = shown[0].device
-        pixels = self.process(images=[images.to_uint8(image) for image in shown]).to(device)
-        return functional.normalize(self.network.to(device).get_image_features(**pixels).float(), dim=-1)
+        pixels = self.process(images=[images.to_uint8(image) for image in shown]).to(device)["pixel_values"]
+        network = self.network.to(device)
+        return functional.normalize(call_network(network, pixels, function=network.get_image_features).float(), dim=-1)
 
     @torch.no_grad()
     def embed_texts(self, prompts: Sequence[str]) -> Float[Tensor, "n d"]:

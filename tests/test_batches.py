@@ -88,7 +88,8 @@ class Together(Identity):
 
 def test_what_cannot_be_read_or_harmonized_keeps_its_place_in_the_batch(composite):
     batch = [replace(composite, name="a"), Failure("damaged", "", "planned"), replace(composite, name="b")]
-    first, damaged, failed, last = HarmonizeModule(Together()).predict_step([*batch, replace(composite, name="c")], 0)
+    module = HarmonizeModule(Together(), side_by_side=True)
+    first, damaged, failed, last = module.predict_step([*batch, replace(composite, name="c")], 0)
     assert isinstance(first, Finished)
     assert first.composite.real is composite.real
     assert damaged is batch[1]

@@ -13,7 +13,8 @@ from diffharmon.config import composed
 from diffharmon.errors import InputError
 from diffharmon.metrics import MetricSet, PixelMetrics
 from diffharmon.protocols import Logger
-from diffharmon.run.module import REMEDIES, Failure, Finished, HarmonizeModule, PendingDataset, explain
+from diffharmon.run.advice import REMEDIES, explain
+from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset
 from diffharmon.run.result_writer import ResultWriter
 from diffharmon.types import Attempt, Description, Outcome, Score
 
@@ -43,6 +44,11 @@ def test_running_out_of_memory_says_what_helps(composite):
         assert isinstance(failure, Failure)
         assert "out of memory" in failure.error
         assert "backbone.dtype=bfloat16" in failure.error
+
+
+def test_where_images_share_memory_fewer_of_them_are_advised():
+    assert "trainer.batch of fewer than 4, backbone" in explain(MemoryError(), "inversion", 4)
+    assert "trainer.batch" not in explain(MemoryError(), "inversion")
 
 
 def test_the_advice_is_that_of_the_stage_in_which_memory_ran_out(composite):

@@ -1,8 +1,9 @@
 """A backbone as one of several images in lockstep sees it: its predictions are made together with the others'."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from jaxtyping import Float, Num
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from diffharmon.backbone.memory import Memory
 from diffharmon.backbone.shared_call import Prediction, PredictionCall, Rules, SharedRows
 from diffharmon.lockstep.lanes import Lane
 from diffharmon.types import AttentionRule, Text
+
+T = TypeVar("T")
 
 
 class LaneNetwork(nn.Module):
@@ -71,6 +74,14 @@ class LaneBackbone:
             yield store
         finally:
             self.rules.pop()
+
+    def fork(self, works: Sequence[Callable[["LaneBackbone"], T]]) -> list[T | Exception]:
+        """Do several works for one image side by side, each with a view of its own."""
+        return self.lane.fork([partial(self.in_new_lane, work) for work in works])
+
+    def in_new_lane(self, work: Callable[["LaneBackbone"], T], lane: Lane) -> T:
+        """Do one of them."""
+        return work(LaneBackbone(self.backbone, lane))
 
     def remembering(self, limit: int) -> Memory:
         """Return this view for the work on one image; the lanes share what may be kept."""

@@ -59,6 +59,11 @@ class Memory:
         """Everything else is the backbone's own."""
         return getattr(self.backbone, name)
 
+    def learn(self, other: "Memory") -> None:
+        """Take over what another one computed for the same image."""
+        self.predictions |= {timestep: [*known] for timestep, known in other.predictions.items()}
+        self.decoded += other.decoded
+
     @contextmanager
     def attention(
         self, rules: Sequence[AttentionRule], sources: Sequence[int] = (), steps: int = 1

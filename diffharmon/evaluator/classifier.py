@@ -10,6 +10,7 @@ from torch import Tensor
 from diffharmon.evaluator.harmony_network import HarmonyNetwork
 from diffharmon.files import ASSETS, loading
 from diffharmon.images.regions import shrink
+from diffharmon.lockstep.network_call import call_network
 from diffharmon.types import Description, Score
 
 HELP = (
@@ -41,5 +42,5 @@ class Classifier:
     def score(self, image: Float[Tensor, "3 h w"], mask: Float[Tensor, "1 h w"], description: Description) -> Score:
         """Return the probability in (0, 1) of being harmonious, and its logit as a term."""
         small, cover = (shrink(layer, self.network.size) for layer in (image, mask.to(image)))
-        logit = self.network.to(image.device)(small[None], cover[None])
+        logit = call_network(self.network.to(image.device), small[None], cover[None])
         return Score(torch.sigmoid(logit).item(), {"logit": logit.item()})

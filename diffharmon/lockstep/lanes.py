@@ -5,11 +5,10 @@ wait, the call of the one that is furthest behind is made, together with all oth
 written for one image and knows nothing of the others; which of them run beside it decides only which calls are shared.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -18,9 +17,8 @@ import torch
 
 from diffharmon.types import Event, Observer, Watcher
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
+_here = threading.local()
 
 
 @runtime_checkable
@@ -52,7 +50,7 @@ class Lane:
 
     Attributes:
         number: Counts the lanes from 0.
-        lanes: How many there are.
+        lanes: How many there are, at most: what is shared is divided by it.
         device: Work still queued there is waited for before a lane stops its clock.
         turn: Receives what the lane goes on with.
         news: Receives the lane each time it stops.
@@ -60,6 +58,7 @@ class Lane:
         result: What came out in the end.
         ended: Whether it has ended.
         progress: Stages entered and the step reached in the last one: the lane with the lowest is furthest behind.
+        stage: The stage under way, or the one that failed.
         seconds: Seconds of its own up to ``resumed``, its shares of the calls included.
         resumed: When it last went on.
     """
@@ -73,6 +72,7 @@ class Lane:
     result: Any = None
     ended: bool = False
     progress: tuple[int, int] = (0, 0)
+    stage: str = ""
     seconds: float = 0.0
     resumed: float = 0.0
 
@@ -101,6 +101,10 @@ class Lane:
         self.turn.put(reply)
         self.news.get()
 
+    def fork(self, works: Sequence[Callable[["Lane"], T]]) -> list[T | Exception]:
+        """Run pieces of work in lanes beside all others, as `run_together` does, and wait for them."""
+        return self.ask(Fork(works))
+
     def follow(self, observe: Observer) -> Watcher:
         """Return a watcher that notes the lane's progress and passes everything on."""
         return Follower(self, observe)
@@ -124,96 +128,57 @@ class Follower(Watcher):
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Note that another stage is entered."""
+        """Note that another stage is entered, and for good where it fails."""
         self.lane.progress = (self.lane.progress[0] + 1, 0)
+        outer, self.lane.stage = self.lane.stage, name
         with self.observe.stage(name) if isinstance(self.observe, Watcher) else nullcontext():
             yield
+        self.lane.stage = outer
 
 
-def run_together(works: Sequence[Callable[[Lane], T]], device: torch.device) -> list[T | Exception]:
-    """Run pieces of work in lockstep; returns what each gives, or the exception that ended it and it alone.
+def enter_lane(lane: Lane) -> None:
+    """Note that this thread is a lane's."""
+    _here.lane = lane
 
-    Args:
-        works: Each is called with its lane, in a thread of its own; no two of them run at the same time.
-        device: Where their calls are made.
+
+def current_lane() -> Lane | None:
+    """Return the lane that this code runs in; None outside of lanes."""
+    return getattr(_here, "lane", None)
+
+
+def lane_clock() -> Callable[[], float]:
+    """Return a clock of the seconds that belong to this lane; outside of lanes, of all seconds."""
+    lane = current_lane()
+    return time.perf_counter if lane is None else lane.clock
+
+
+@dataclass
+class Fork:
+    """What a lane asks for that wants lanes of its own.
+
+    Attributes:
+        works: What they do.
+        lanes: The lanes, once they have begun.
     """
-    news: SimpleQueue[Lane] = SimpleQueue()
-    lanes = [Lane(number, len(works), device, news) for number in range(len(works))]
-    inherit = inherited(device)
-    threads = [
-        threading.Thread(target=run_lane, args=(lane, work, inherit), name=f"lane {lane.number}", daemon=True)
-        for lane, work in zip(lanes, works, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        for lane in lanes:
-            lane.resume(None)
-        while waiting := [lane for lane in lanes if not lane.ended]:
-            serve(waiting)
-    finally:
-        for lane, thread in zip(lanes, threads, strict=True):  # all have ended, unless something ended this thread
-            while thread.is_alive():
-                lane.turn.put(Cancelled())
-                thread.join(0.1)
-    return [lane.result for lane in lanes]
 
+    works: Sequence[Callable[[Lane], Any]]
+    lanes: "Sequence[Lane] | None" = None
 
-def serve(waiting: Sequence[Lane]) -> None:
-    """Make the call of the lane that is furthest behind together with those that fit, and let these lanes go on."""
-    first = min(waiting, key=lambda lane: lane.progress).asked
-    assert first is not None
-    lanes = [lane for lane in waiting if lane.asked is not None and lane.asked.key == first.key]
-    calls = [lane.asked for lane in lanes if lane.asked is not None]
-    begun = time.perf_counter()
-    replies = make(calls)
-    if lanes[0].device.type == "cuda":
-        torch.cuda.synchronize(lanes[0].device)
-    seconds, rows = time.perf_counter() - begun, sum(call.rows for call in calls)
-    for lane, call, reply in zip(lanes, calls, replies, strict=True):
-        lane.resume(reply, seconds * call.rows / max(rows, 1))
+    @property
+    def key(self) -> Hashable:
+        """Nothing fits with it."""
+        return "fork", id(self)
 
+    @property
+    def rows(self) -> int:
+        """It takes no time of its own."""
+        return 0
 
-def make(calls: Sequence[Call]) -> Sequence[Any]:
-    """Make calls together; where that fails, such as for memory, each alone, so that one spoils no other."""
-    try:
-        return calls[0].together(calls)
-    except Exception as error:
-        if len(calls) == 1:
-            return [error]
-        log.debug("%d calls cannot be made together: %s", len(calls), error)
-    return [reply for call in calls for reply in make([call])]  # out here, where the error no longer holds memory
+    def together(self, calls: Sequence[Any]) -> Sequence[Any]:
+        """Return what came out."""
+        return [[lane.result for lane in call.lanes] for call in calls]
 
-
-def run_lane(lane: Lane, work: Callable[[Lane], Any], inherit: Callable[[ExitStack], None]) -> None:
-    """Run one piece of work to its end; part of its thread."""
-    try:
-        if isinstance(reply := lane.turn.get(), BaseException):
-            raise reply
-        with ExitStack() as stack:
-            inherit(stack)
-            lane.result = work(lane)
-    except Cancelled as error:
-        lane.result = RuntimeError(str(error))
-    except Exception as error:
-        lane.result = error
-    finally:
-        lane.pause(None)
-
-
-def inherited(device: torch.device) -> Callable[[ExitStack], None]:
-    """Return what gives another thread this thread's settings of torch, which hold for a thread only."""
-    gradients = torch.is_grad_enabled()
-    autocast = torch.is_autocast_enabled(device.type)
-    dtype = torch.get_autocast_dtype(device.type)
-    index = torch.cuda.current_device() if device.type == "cuda" and device.index is None else device.index
-
-    def enter(stack: ExitStack) -> None:
-        if device.type == "cuda":
-            stack.enter_context(torch.cuda.device(index))
-        stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(torch.autocast(device.type, dtype, enabled=autocast))
-        # A backward pass of a lane waits for the others' inside it: it must not hold a device's only thread.
-        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
-
-    return enter
+    @property
+    def done(self) -> bool:
+        """Whether all lanes have ended."""
+        return self.lanes is not None and all(lane.ended for lane in self.lanes)

@@ -5,7 +5,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from diffharmon.lockstep.lanes import Lane, run_together
+import torch
+
+from diffharmon.lockstep.conductor import run_together
+from diffharmon.lockstep.lanes import Lane, current_lane
 from diffharmon.protocols import Method
 from diffharmon.types import Composite, Observer, Outcome
 
@@ -30,7 +33,7 @@ def harmonize_all(method: Any, composites: Sequence[Composite], observers: Seque
     Returns:
         For each composite its outcome, or the exception that prevented it.
     """
-    if len(composites) > 1 and batches(method):
+    if batches(method):
         try:
             outcomes = method.harmonize_batch(composites, observers)
             if len(outcomes) == len(composites):
@@ -63,14 +66,36 @@ def in_lockstep(method: Any, composites: Sequence[Composite], observers: Sequenc
         observers: What follows each.
     """
     in_lane = getattr(method.backbone, "in_lane", None)
-    if in_lane is None or len(composites) == 1:
+    if in_lane is None:
         return one_by_one(method, composites, observers)
 
+    def harmonize(composite: Composite, observe: Observer) -> Outcome:
+        lane = current_lane()
+        return on(method, in_lane(lane)).harmonize(composite, lane.follow(observe) if lane else observe)
+
+    return side_by_side(harmonize, composites, observers, method.backbone.device)
+
+
+def side_by_side(
+    harmonize: Callable[[Composite, Observer], Outcome],
+    composites: Sequence[Composite],
+    observers: Sequence[Observer],
+    device: torch.device | None = None,
+) -> Outcomes:
+    """Harmonize composites in lanes; what asks for calls there shares them.
+
+    Args:
+        harmonize: Harmonizes one.
+        composites: What to harmonize.
+        observers: What follows each.
+        device: Where the calls are made; None takes that of the composites.
+    """
+
     def work(composite: Composite, observe: Observer) -> Callable[[Lane], Outcome]:
-        return lambda lane: on(method, in_lane(lane)).harmonize(composite, lane.follow(observe))
+        return lambda lane: harmonize(composite, observe)
 
     works = [work(composite, observe) for composite, observe in zip(composites, observers, strict=True)]
-    return run_together(works, method.backbone.device)
+    return run_together(works, device or composites[0].image.device)
 
 
 def on(method: Any, backbone: Any) -> Any:

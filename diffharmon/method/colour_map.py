@@ -1,6 +1,6 @@
 """The reader's change of light applied to the foreground directly, without diffusion."""
 
-import time
+from collections.abc import Sequence
 from typing import Annotated
 
 from annotated_types import Ge, Le
@@ -8,7 +8,9 @@ from annotated_types import Ge, Le
 from diffharmon.condition.change import change_image
 from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, WEIGHTS, LightReader
 from diffharmon.errors import InputError
+from diffharmon.lockstep.lanes import lane_clock
 from diffharmon.method.baseline import keep_background, outcome
+from diffharmon.method.batch import Outcomes, side_by_side
 from diffharmon.types import Composite, Cost, Observer, Outcome
 
 
@@ -45,7 +47,12 @@ class ColourMap:
         Raises:
             InputError: when the mask leaves no foreground or no background.
         """
-        start = time.perf_counter()
+        clock = lane_clock()
+        start = clock()
         change = self.reader.read(composite).change.scaled(self.strength)
         image = keep_background(composite, change_image(change, composite.image, composite.mask))
-        return outcome(image, 0, {"transfer": Cost(time.perf_counter() - start)})
+        return outcome(image, 0, {"transfer": Cost(clock() - start)})
+
+    def harmonize_batch(self, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:
+        """Harmonize each composite as ``harmonize`` does; the networks read all of them in the same calls."""
+        return side_by_side(self.harmonize, composites, observers)

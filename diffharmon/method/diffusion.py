@@ -11,7 +11,6 @@ from annotated_types import Ge, Le
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from diffharmon import images
 from diffharmon.embedding.word_weights import weighted_edits
 from diffharmon.errors import DescriberError, InputError
 from diffharmon.method.batch import Outcomes, in_lockstep
@@ -22,6 +21,7 @@ from diffharmon.method.describing import SAME_WORDS, another, describe, several
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
 from diffharmon.method.start import Start
+from diffharmon.method.tries import Tries
 from diffharmon.method.variants import offer
 from diffharmon.method.word_maps import WordView
 from diffharmon.protocols import (
@@ -33,7 +33,6 @@ from diffharmon.protocols import (
     Sampler,
     StructurePreserver,
 )
-from diffharmon.structure.combine import combine
 from diffharmon.types import (
     Attempt,
     Composite,
@@ -149,7 +148,7 @@ class Diffusion(nn.Module):
         wanted = descriptions[0].user_provided or self.variants > 1
         policy = replace(self.policy, skip_above=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
-        start, views = Start.of(canvas.target.image, self.backbone, self.kept), {}
+        tries = Tries(self, canvas, meter)
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
             description = move.description
             if description is None:
@@ -159,12 +158,9 @@ class Diffusion(nn.Module):
                     move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
                     break
                 descriptions.append(description)
-            current = attempts[move.start].image
-            start = start if current is start.current else Start.of(current, self.backbone, self.kept)
-            number = len(attempts) - 1
-            attempts.append(self.attempt(canvas, current, description, move.iteration, number, meter, start))
-            views[number] = start.view
-        if self.word_maps and (view := views.get(attempts[move.best].number)) is not None:
+            current, number = attempts[move.start].image, len(attempts) - 1
+            attempts.append(tries.attempt(current, description, move.iteration, number, descriptions))
+        if self.word_maps and (view := tries.views.get(attempts[move.best].number)) is not None:
             with meter.stage("words"):
                 attempts[move.best] = replace(attempts[move.best], words=view.maps(self.backbone))
         outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
@@ -219,10 +215,7 @@ class Diffusion(nn.Module):
         """
         start = start or Start.of(current, self.backbone, self.kept)
         backbone = start.backbone
-        with watch.stage("structure"):
-            if not start.measured:
-                source = self.structure_source(canvas, canvas.seen_from(current))
-                start.structure, start.measured = combine(self.structure, source, canvas.size), True
+        start.prepare(self, canvas, watch)
         with watch.stage("inversion"):
             conditioning = self.condition(description)
             inversion = self.invert(canvas, conditioning, start, watch)
@@ -240,11 +233,9 @@ class Diffusion(nn.Module):
         return Attempt(iteration, result, score, description, edited, number=number)
 
     def invert(self, canvas: Canvas, conditioning: Conditioning, start: Start, watch: Watcher = ignore) -> Inversion:
-        """Encode and invert the image that an attempt starts from."""
-        if start.image is None or start.latent is None:
-            seen = canvas.seen_from(start.current)
-            start.image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
-            start.latent = self.guard.require("encode", self.encode(start.image, canvas.original.name))
+        """Invert the image that an attempt starts from, which is prepared."""
+        assert start.image is not None
+        assert start.latent is not None
         with start.keeping_inversion(conditioning, self.sampler.schedule(self.backbone)):
             trajectory = self.sampler.invert(start.backbone, start.latent, conditioning, self.inversion_guidance, watch)
         return Inversion(start.image, canvas.mask, canvas.latent_mask, trajectory, start.structure)

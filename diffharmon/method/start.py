@@ -1,15 +1,19 @@
 """What all attempts from one image share: its latent, its structure, and what the backbone computed for it."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffharmon import images
+from diffharmon.method.canvas import Canvas
 from diffharmon.method.word_maps import WordView
 from diffharmon.protocols import Backbone
-from diffharmon.types import Conditioning, Schedule, StructureGuidance
+from diffharmon.structure.combine import combine
+from diffharmon.types import Conditioning, Schedule, StructureGuidance, Watcher
 
 
 @dataclass
@@ -39,6 +43,32 @@ class Start:
         """Begin to work from an image; a backbone that can remember keeps up to ``kept`` GiB of what others follow."""
         remembering = getattr(backbone, "remembering", None)
         return cls(current, backbone if remembering is None else remembering(int(kept * 2**30)))
+
+    def prepare(self, method: Any, canvas: Canvas, watch: Watcher) -> None:
+        """Measure the structure and encode the image, once for all attempts.
+
+        Args:
+            method: Whose parts do it.
+            canvas: The photo.
+            watch: Surrounds both stages.
+        """
+        seen = canvas.seen_from(self.current)
+        with watch.stage("structure"):
+            if not self.measured:
+                source = method.structure_source(canvas, seen)
+                self.structure, self.measured = combine(method.structure, source, canvas.size), True
+        with watch.stage("inversion"):
+            if self.latent is None:
+                self.image = images.resize(seen.image, canvas.size, "lanczos", seen.alpha)
+                self.latent = method.guard.require("encode", method.encode(self.image, canvas.original.name))
+
+    def beside(self, backbone: Backbone, kept: float) -> "Start":
+        """Return a start from the same image for another attempt at the same time, which keeps its own record."""
+        made = replace(Start.of(self.current, backbone, kept), image=self.image, latent=self.latent)
+        learn = getattr(made.backbone, "learn", None)
+        if learn is not None:
+            learn(self.backbone)
+        return replace(made, structure=self.structure, measured=self.measured)
 
     def keeping(self, conditioning: Conditioning) -> AbstractContextManager[None]:
         """Inside a ``with``, keep what the source branch attends with, which stands under the foreground prompt."""

@@ -1,11 +1,12 @@
 """The price of a run: its calls, FLOPs, memory and hours, in words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
 
+from diffharmon.config.batch import batch_of
 from diffharmon.errors import ConfigError
 from diffharmon.pricing.counting import Call, Count, count_calls
 from diffharmon.pricing.flops import Model, model_for
@@ -25,12 +26,14 @@ class Price:
         count: The calls of one image.
         flops: FLOPs of one image by stage; empty where the model's sizes are not known.
         peaks: Bytes at the highest point of each stage, weights included.
+        batch: How many images are harmonized side by side.
     """
 
     images: int
     count: Count
     flops: Mapping[str, float]
     peaks: Mapping[str, int]
+    batch: int = 1
 
     @property
     def tera(self) -> float | None:
@@ -61,8 +64,19 @@ def price_of(config: DictConfig, images: int) -> Price:
     total = count.total
     flops = {s: float(sum(n * model.work(call).flops for call, n in calls.items())) for s, calls in total.items()}
     offload = str(config.backbone.offload)
-    peaks = {stage: peak(model, [*calls]) + resident(model, stage, calls, offload) for stage, calls in total.items()}
-    return Price(images, count, flops, peaks)
+    wanted = batch_of(config)
+    batch = min(wanted, images)
+    lanes = batch if wanted == 1 else batch * count.descriptions  # descriptions of an image go side by side as well
+    peaks = {
+        stage: peak(model, [together(call, lanes) for call in calls]) + resident(model, stage, calls, offload)
+        for stage, calls in total.items()
+    }
+    return Price(images, count, flops, peaks, batch)
+
+
+def together(call: Call, lanes: int) -> Call:
+    """Return a call as it is made for several lanes: the network's for all of them, others for one at a time."""
+    return replace(call, rows=lanes * call.rows) if call.part == "network" else call
 
 
 def resident(model: Model, stage: str, calls: Mapping[Call, int], offload: str) -> int:
@@ -113,7 +127,8 @@ def sentence(price: Price, device: str | float | None = None) -> str:
     count = price.count
     parts = [f"at most {count.passes} passes an image", f"{count.number()} network calls"]
     parts.append(f"{count.number(samples=True)} samples in them")
-    text = f"{', '.join(parts)}; {price.images} images" if count.passes else f"no network call; {price.images} images"
+    images = f"{price.images} images" + (f", {price.batch} at a time" if price.batch > 1 else "")
+    text = f"{', '.join(parts)}; {images}" if count.passes else f"no network call; {images}"
     return f"{text}: {total_line(price.to_json(), device)}"
 
 

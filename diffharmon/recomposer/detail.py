@@ -229,21 +229,21 @@ def _apply(planes: _Planes, composite: Composite, current: Float[Tensor, "3 h w"
     inside = mask[0] > 0
     rows = _extent(inside.any(1))
     above, below, down = _between(planes.maps.shape[2], height, rows, current)
+    along = _between(planes.maps.shape[3], width, slice(0, width), current)
+    edges = list(zip(above.tolist(), below.tolist(), strict=True))
     patches = []
     start = rows.start
     for count in _runs(above, _ROWS):
         offset, stop = start - rows.start, start + count
         columns = _extent(inside[start:stop].any(0))
-        across = _between(planes.maps.shape[3], width, columns, current)
+        across = (along[0][columns], along[1][columns], along[2][columns])
         here, cover = floats(current[:, start:stop, columns]), floats(mask[0, start:stop, columns])
-        top, bottom = (_widen(planes.maps[:, :, int(edge[offset])], across)[:, :, None] for edge in (above, below))
+        top, bottom = (_widen(planes.maps[:, :, edge], across)[:, :, None] for edge in edges[offset])
         share = down[offset : offset + count, None]
         added = torch.tensordot(planes.square, here.square(), 1)
-        for channel in range(3):
-            for source in range(3):
-                factor = torch.lerp(top[channel, source], bottom[channel, source], share)
-                added[channel].addcmul_(factor, here[source])
-            added[channel] += torch.lerp(top[channel, 3], bottom[channel, 3], share)
+        for source in range(3):
+            added.addcmul_(torch.lerp(top[:, source], bottom[:, source], share), here[source])
+        added += torch.lerp(top[:, 3], bottom[:, 3], share)
         changed = torch.addcmul(here, cover, added).clamp_(0, 1)
         behind = floats(background[:, start:stop, columns])
         patches.append(Patch(start, columns.start, torch.where(inside[start:stop, columns], changed, behind)))

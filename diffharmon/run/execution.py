@@ -159,6 +159,7 @@ def harmonize_pending(
     """
     from diffharmon import results
     from diffharmon.config import build
+    from diffharmon.config.batch import batch_of
     from diffharmon.metrics import MetricSet
     from diffharmon.results.names import folder_names
     from diffharmon.run.module import HarmonizeModule, PendingDataset, load_share
@@ -171,6 +172,7 @@ def harmonize_pending(
         results.write_json(folder / "run.json", whole_record)
     stop_request, weights = StopRequest(), dict[str, str]()
     batch = batch_of(config)
+    remark_on_batch(config, batch)
     images = PendingDataset(work.dataset, work.indices, work.words, work.read, batch)
     work.read.clear()
     lines = partial(describe_row, groups=metrics.groups), partial(gain_of, groups=metrics.groups)
@@ -191,7 +193,7 @@ def harmonize_pending(
     trainer = build_trainer(config, writer)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
     stopped = partial(bool, stop_request)
-    module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped)
+    module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped, batch > 1)
     with progress.drawn():
         trainer.predict(module, load_share(images, stopped, batch), return_predictions=False)
     trainer.strategy.barrier()
@@ -202,16 +204,11 @@ def harmonize_pending(
     return progress.shown
 
 
-def batch_of(config: DictConfig) -> int:
-    """Return how many images are harmonized side by side: one, where the method takes them one at a time."""
-    from diffharmon.config import load_target
-    from diffharmon.method.batch import batches
-
-    wanted, method = int(config.trainer.get("batch", 1)), load_target(str(config.method._target_), "method")
-    if wanted > 1 and not batches(method):
-        log.warning("trainer.batch=%d changes nothing: %s takes one image at a time", wanted, method.__name__)
-        return 1
-    return wanted
+def remark_on_batch(config: DictConfig, batch: int) -> None:
+    """Log that images are harmonized one at a time, where the configuration asks for more."""
+    if config.trainer.get("batch", 1) > batch:
+        name = str(config.method._target_).rpartition(".")[2]
+        log.warning("trainer.batch=%s changes nothing: %s takes one image at a time", config.trainer.batch, name)
 
 
 def build_method(config: DictConfig, resolved: Mapping[str, Any], digests: dict[str, str]) -> Any:

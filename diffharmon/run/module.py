@@ -21,27 +21,16 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from diffharmon import images
-from diffharmon.errors import DiffharmonError, InputError
-from diffharmon.method.batch import harmonize_all
+from diffharmon.errors import InputError
+from diffharmon.method.batch import harmonize_all, one_by_one
 from diffharmon.method.finite import require_finite_outcome
 from diffharmon.protocols import Dataset, Method
 from diffharmon.results.provenance.inputs import image_digests
+from diffharmon.run.advice import explain
 from diffharmon.run.progress import ProgressBars
 from diffharmon.types import Composite, Event, Observer, Outcome, Watcher, ignore
 
 log = logging.getLogger(__name__)
-
-SMALLER_MODEL = "backbone.dtype=bfloat16, backbone.offload=text or all, or a smaller backbone.size"
-CHECKPOINTS = "backbone.gradient_checkpointing=true, backbone.offload=text, backbone.dtype=bfloat16"
-NO_GRADIENTS = "embedding=[] with sampler.direct_inversion=true"
-SMALLER_PHOTO = "a smaller photo, or output=minimal: this stage works on the photo at full size"
-# What helps where memory ran out, by the stage in which it did; peaks by stage are in experiments/cost.
-REMEDIES = {
-    "text": f"{CHECKPOINTS}, or {NO_GRADIENTS}",
-    "unconditional": f"{CHECKPOINTS}, embedding.unconditional.decode=half, or {NO_GRADIENTS}",
-    "edit": f"{SMALLER_MODEL}, or on the CPU a smaller method.kept",
-    **dict.fromkeys(("read", "recompose", "evaluate"), SMALLER_PHOTO),
-}
 
 MAX_BATCH = 256  # each image of a batch has a thread
 MAX_THREADS = 1024  # far above any machine's cores; OpenMP ends the process where it cannot start them all
@@ -231,6 +220,7 @@ class HarmonizeModule(LightningModule):
         method: What harmonizes; moved to the device with the module when it is a network.
         bars: Makes the progress bars of images of these names.
         stopped: Asked before each batch whether to begin no other one.
+        side_by_side: Whether the images of a batch, and the descriptions of one, share calls where the method can.
     """
 
     def __init__(
@@ -238,9 +228,11 @@ class HarmonizeModule(LightningModule):
         method: Method,
         bars: Callable[[str], ProgressBars] = lambda name: ProgressBars(),
         stopped: Callable[[], bool] = lambda: False,
+        side_by_side: bool = False,
     ) -> None:
         super().__init__()
         self.method = method
+        self.side_by_side = side_by_side
         self.bars = bars
         self.stopped = stopped
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
@@ -258,13 +250,17 @@ class HarmonizeModule(LightningModule):
         start, bars = time.perf_counter(), self.bars(", ".join(composite.name for composite in composites))
         stages = [Stages(bars if number == 0 else ignore) for number in range(len(composites))]
         try:
-            outcomes = harmonize_all(self.method, [composite.blind() for composite in composites], stages)
+            harmonize = harmonize_all if self.side_by_side else one_by_one
+            outcomes = harmonize(self.method, [composite.blind() for composite in composites], stages)
         finally:
             bars.close()
         own = [0.0 if isinstance(o, Exception) else total_seconds(o) for o in outcomes]
         rest = (time.perf_counter() - start - sum(own)) / len(own)
+        together = len(composites) if self.side_by_side else 1
         found = zip(composites, outcomes, stages, own, strict=True)
-        return [finish(composite, outcome, stage, seconds + rest) for composite, outcome, stage, seconds in found]
+        return [
+            finish(composite, outcome, stage, seconds + rest, together) for composite, outcome, stage, seconds in found
+        ]
 
 
 def total_seconds(outcome: Outcome) -> float:
@@ -272,8 +268,10 @@ def total_seconds(outcome: Outcome) -> float:
     return sum((cost.seconds for cost in outcome.costs.values()), 0.0)
 
 
-def finish(composite: Composite, outcome: Outcome | Exception, stages: Stages, seconds: float) -> Finished | Failure:
-    """Return what became of one image; the ground truth is squashed where the result is."""
+def finish(
+    composite: Composite, outcome: Outcome | Exception, stages: Stages, seconds: float, together: int
+) -> Finished | Failure:
+    """Return what became of one image of so many together; the ground truth is squashed where the result is."""
     try:
         if isinstance(outcome, Exception):
             raise outcome
@@ -282,13 +280,5 @@ def finish(composite: Composite, outcome: Outcome | Exception, stages: Stages, s
             composite = images.squash(composite, (outcome.best.image.shape[-2], outcome.best.image.shape[-1]))
     except Exception as error:
         log.debug("%s failed", composite.name, exc_info=True)
-        return Failure(composite.name, composite.source, explain(error, stages.current), stages.current)
+        return Failure(composite.name, composite.source, explain(error, stages.current, together), stages.current)
     return Finished(composite, outcome, seconds)
-
-
-def explain(error: Exception, stage: str = "read") -> str:
-    """Say in one line what went wrong with an image, and what helps where memory ran out in a stage."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
-        return f"out of memory ({text[:200]}); try {REMEDIES.get(stage, SMALLER_MODEL)}"
-    return text if isinstance(error, DiffharmonError) else f"{type(error).__name__}: {text}"

@@ -24,7 +24,8 @@ from diffharmon.results.names import folder_name
 from diffharmon.results.outcome import harmonized_attempts, total_cost, write_outcome
 from diffharmon.results.provenance.inputs import as_columns
 from diffharmon.results.provenance.weights import file_digest
-from diffharmon.run.module import Failure, Finished, explain
+from diffharmon.run.advice import explain
+from diffharmon.run.module import Failure, Finished
 from diffharmon.run.progress import RunProgress
 from diffharmon.types import Composite
 

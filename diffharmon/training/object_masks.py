@@ -20,7 +20,6 @@ _TAPS = (2, 4, 10, 15)  # blocks whose output is kept: strides 4, 8, 16 and 32
 _CHANNELS = (24, 40, 112, 320)
 _BATCH, _ROUNDS, _RATE = 16, 10, 4e-3
 _ITERATIONS = 3  # of GrabCut
-_ROUGH = 240  # pixels; GrabCut works at this longer side at most
 Levels = tuple[Tensor, ...]
 
 

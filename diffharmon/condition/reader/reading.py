@@ -21,6 +21,7 @@ from diffharmon.errors import InputError
 from diffharmon.files import ASSETS, loading
 from diffharmon.images import MASK_THRESHOLD
 from diffharmon.images.levels import samples
+from diffharmon.lockstep.network_call import call_network
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 
@@ -29,7 +30,7 @@ HELP = (
     "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
-NEAR, CLIP, STRENGTH = 0.1, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
+NEAR, CLIP, STRENGTH = 0.0, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
 _COLOURS = 500  # of the foreground, on which CLIP's light becomes a change
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
@@ -89,7 +90,7 @@ class LightReader:
         parts = torch.from_numpy(regions(mask))
         measured = statistics.statistics(image, parts)[None]
         pictures, layers = torch.stack([image, image.flip(-1)]), torch.stack([parts, parts.flip(-1)]).float()
-        change, deviation, logit = self.network(pictures, layers, measured.expand(2, -1))
+        change, deviation, logit = call_network(self.network, pictures, layers, measured.expand(2, -1))
         centre = statistics.foreground_mean(measured)[0]
         six = change.mean(0)
         found = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
