@@ -7,11 +7,10 @@ import torch
 from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
-from diffharmon.backbone.flux import PATCH
-from diffharmon.backbone.stable_diffusion_3 import T5_TOKENS
 from diffharmon.pricing.shapes import CLIP_G, CLIP_H, CLIP_L, T5
 
-CLIP_TOKENS, FLUX_TOKENS = 77, 512
+CLIP_TOKENS, T5_TOKENS, FLUX_TOKENS = 77, 256, 512  # as the backbones pad prompts; SD3 has CLIP's and T5's in a row
+PATCH = 2  # latent cells a side that FLUX packs into one place
 UNET: Any = UNet2DConditionModel
 SD3: Any = SD3Transformer2DModel
 # The class of a family's network and its folder, by the name of the backbone's class.
