@@ -16,7 +16,7 @@ from diffharmon.run import execute
 from diffharmon.run.module import Failure, Finished, HarmonizeModule, PendingDataset
 from diffharmon.types import Attempt, Cost, Description, Outcome, Score
 
-RUN = ("dataset=mini", "dataset.limit=5", "metrics=[full]", "trainer=cpu", "sampler.steps=2")
+RUN = ("dataset=mini", "dataset.limit=3", "metrics=[full]", "trainer=cpu", "sampler.steps=2")
 
 
 def pictures(folder):
@@ -27,7 +27,7 @@ def test_a_run_in_batches_has_the_rows_and_pictures_of_one_image_at_a_time(toy_s
     read = Mini.__getitem__
 
     def read_all_but_one(self, index):
-        if index == 2:
+        if index == 1:
             raise InputError("planned")
         return read(self, index)
 
@@ -35,11 +35,11 @@ def test_a_run_in_batches_has_the_rows_and_pictures_of_one_image_at_a_time(toy_s
     rows = {}
     for batch in (1, 2):
         config = composed([*RUN, *toy_settings, f"trainer.batch={batch}"])
-        with pytest.raises(InputError, match="1 of 5 images failed"):
+        with pytest.raises(InputError, match="1 of 3 images failed"):
             execute(config, tmp_path / str(batch))
         rows[batch] = {row["name"]: row for row in results.read_rows(tmp_path / str(batch))}
     assert list(rows[1]) == list(rows[2])
-    assert sorted(row["status"] for row in rows[2].values()) == ["error", *["ok"] * 4]
+    assert sorted(row["status"] for row in rows[2].values()) == ["error", "ok", "ok"]
     for one, other in zip(rows[1].values(), rows[2].values(), strict=True):
         for key in ("status", "error", "config_hash", "network_calls", "network_samples", "iterations", "reason"):
             assert one.get(key) == other.get(key), key
@@ -47,7 +47,7 @@ def test_a_run_in_batches_has_the_rows_and_pictures_of_one_image_at_a_time(toy_s
             assert other["fpsnr"] == pytest.approx(one["fpsnr"], abs=1e-3)
             assert other["seconds"] > 0
     alone, together = pictures(tmp_path / "1"), pictures(tmp_path / "2")
-    assert len(together) == 4
+    assert len(together) == 2
     assert all(np.abs(together[name] - alone[name]).max() <= 1 for name in alone)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "2").glob("images/*/harmonized.png")}
     monkeypatch.undo()
@@ -60,7 +60,7 @@ def test_a_method_that_takes_one_image_at_a_time_says_so(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "diffharmon"):
         execute(composed([*RUN[:4], "method=reinhard", "trainer.batch=4"]), tmp_path)
     assert "trainer.batch=4 changes nothing: ColorTransfer takes one image at a time" in caplog.text
-    assert len(results.read_rows(tmp_path)) == 5
+    assert len(results.read_rows(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("batch", [0, -1, 1000, "two"])

@@ -1,10 +1,13 @@
 """On an accelerator: the same results as on the CPU, half precision close to them, weights where they should be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from diffharmon.backbone.stable_diffusion import StableDiffusion
 from diffharmon.config import build, composed
+from diffharmon.method.batch import harmonize_all, one_by_one
 from diffharmon.types import ignore
 
 pytestmark = pytest.mark.gpu
@@ -34,6 +37,16 @@ def test_results_are_those_of_the_cpu(composite, toy_settings, device, settings,
     expected = harmonized(composite, [*toy_settings, *settings], torch.device("cpu"))
     found = harmonized(composite, [*toy_settings, *settings, *spared], device)
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [("sampler.steps=3",), PAPER], ids=["default", "paper"])
+def test_images_in_the_same_calls_give_what_each_gives_alone(composite, toy_settings, device, settings):
+    method = build(composed([*toy_settings, *settings]).method).to(device)
+    photo = composite.blind().to(device)
+    photos = [photo, replace(photo, name="other", image=1 - photo.image)]
+    together = harmonize_all(method, photos, [ignore, ignore])
+    for alone, outcome in zip(one_by_one(method, photos, [ignore, ignore]), together, strict=True):
+        torch.testing.assert_close(outcome.best.image, alone.best.image, atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -207,7 +207,10 @@ def small(config: DictConfig) -> DictConfig:
         if method.sampler._target_ == "diffharmon.sampler.flow.FlowEuler":  # calls the network as often
             method.sampler._target_ = "diffharmon.sampler.ddim.DDIM"
         method.describer = {"_target_": "diffharmon.pricing.stand_in.StandInDescriber"}
-        method.evaluator = {"_target_": "diffharmon.evaluator.none.NoEvaluator"}
+        if "backbone" in method.evaluator:  # one that judges with the model itself
+            method.evaluator.backbone = "${method.backbone}"
+        else:
+            method.evaluator = {"_target_": "diffharmon.evaluator.none.NoEvaluator"}
         method.recomposer = {"_target_": "diffharmon.recomposer.paste.Paste"}
         method.variants = 1
         method.descriptions = min(int(method.descriptions), 2)

@@ -16,9 +16,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from diffharmon.pricing.counting import Call
-from diffharmon.pricing.shapes import TEXT_PARAMETERS, UNETS, VAE
+from diffharmon.pricing.networks import FAMILIES, ends_as_the_stand_in, text_bytes
+from diffharmon.pricing.networks import call as call_network
+from diffharmon.pricing.shapes import MODELS
 
-TOKENS = 77
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -82,21 +83,28 @@ class WorkMode(TorchDispatchMode):
 
 
 class Model:
-    """A Stable Diffusion model without weights.
+    """A diffusion model without weights.
 
     Args:
-        unet: Settings of the network.
+        settings: Settings of the network.
         vae: Settings of the autoencoder.
         size: Side of the canvas in pixels.
         dtype: Precision of the network; the autoencoder is in float32.
         checkpointing: Whether activations are computed again for the backward pass instead of kept.
+        kind: Class of the network, one of ``FAMILIES``.
     """
 
     def __init__(
-        self, unet: Mapping[str, Any], vae: Mapping[str, Any], size: int, dtype: str, checkpointing: bool = False
+        self,
+        settings: Mapping[str, Any],
+        vae: Mapping[str, Any],
+        size: int,
+        dtype: str,
+        checkpointing: bool = False,
+        kind: Any = UNet2DConditionModel,
     ) -> None:
         with torch.device("meta"):
-            self.network = UNet2DConditionModel.from_config(dict(unet)).to(DTYPES[dtype])
+            self.network = kind.from_config(dict(settings)).to(DTYPES[dtype])
             self.vae = AutoencoderKL.from_config(dict(vae))
         for module in (self.network, self.vae):
             module.requires_grad_(False).eval()
@@ -105,10 +113,9 @@ class Model:
         self.checkpointing = checkpointing
         self.size, self.dtype = size, DTYPES[dtype]
         self.cells = size // 2 ** (len(self.vae.config.block_out_channels) - 1)
-        self.width = self.network.config.cross_attention_dim
 
     def weights(self, offload: str = "none", gradient: bool = False, text: bool = False) -> int:
-        """Bytes of the weights that stay on the device while a stage is under way, the text encoder's in float32.
+        """Bytes of the weights that stay on the device while a stage is under way.
 
         Args:
             offload: As `backbone.offload`.
@@ -121,7 +128,7 @@ class Model:
         if offload != "all" or (gradient and not self.checkpointing):
             total += network
         if offload == "none" or text:
-            total += 4 * TEXT_PARAMETERS.get(self.width, 0)
+            total += text_bytes(self.network, self.dtype.itemsize)
         return total
 
     @cache  # noqa: B019 (a model lives as long as the command)
@@ -147,15 +154,12 @@ class Model:
         latent = torch.empty(call.rows, channels, cells, cells, device="meta", requires_grad=call.gradient)
         if call.part == "decoder":
             return self.vae.decoder(latent)
-        text = torch.empty(call.rows, TOKENS, self.width, device="meta", dtype=self.dtype, requires_grad=call.gradient)
         handle = None
-        if call.cut:
+        if call.cut and ends_as_the_stand_in(self.network):  # elsewhere the whole call is counted
             handle = self.network.get_submodule(call.cut).register_forward_hook(end_here)
         try:
             # What is computed from the latent alone needs no gradient: only the text's is asked for.
-            sample = latent.detach().to(self.dtype)
-            timestep = torch.empty((), device="meta")
-            return self.network(sample, timestep, encoder_hidden_states=text).sample
+            return call_network(self.network, latent.detach().to(self.dtype), call.gradient)
         finally:
             if handle is not None:
                 handle.remove()
@@ -167,20 +171,29 @@ def end_here(module: nn.Module, args: tuple, output: Any) -> None:
 
 
 @cache
-def model_of(path: str, size: int, dtype: str, checkpointing: bool = False) -> Model | None:
-    """Return a model without weights: by the settings in its folder, or those known of a hub id; else None."""
+def model_of(
+    path: str, size: int, dtype: str, checkpointing: bool = False, family: str = "StableDiffusion"
+) -> Model | None:
+    """Return a model without weights: by the settings in its folder, or those known of a hub id; else None.
+
+    Args:
+        path: Folder or hub id.
+        size: Side of the canvas in pixels.
+        dtype: Precision of the network.
+        checkpointing: Whether activations are computed again for the backward pass instead of kept.
+        family: Name of the backbone's class.
+    """
+    kind, folder = FAMILIES[family]
     if Path(path).is_dir():
-        settings = [kind.load_config(path, subfolder=part) for kind, part in FOLDERS]
-        return Model(settings[0], settings[1], size, dtype, checkpointing)
-    return Model(UNETS[path], VAE, size, dtype, checkpointing) if path in UNETS else None
-
-
-FOLDERS = ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
+        network, vae = kind.load_config(path, subfolder=folder), AutoencoderKL.load_config(path, subfolder="vae")
+        return Model(network, vae, size, dtype, checkpointing, kind)
+    return Model(*MODELS[path], size, dtype, checkpointing, kind) if path in MODELS else None
 
 
 def model_for(backbone: DictConfig) -> Model | None:
     """Return the model of a configuration's backbone; None where its sizes are not known here."""
-    if not str(backbone.get("_target_", "")).endswith(".StableDiffusion"):
+    family = str(backbone.get("_target_", "")).rpartition(".")[2]
+    if family not in FAMILIES:
         return None
     checkpointing = bool(backbone.gradient_checkpointing)
-    return model_of(str(backbone.path), int(backbone.size), str(backbone.dtype), checkpointing)
+    return model_of(str(backbone.path), int(backbone.size), str(backbone.dtype), checkpointing, family)

@@ -7,7 +7,7 @@ import pytest
 from diffharmon.config import composed
 from diffharmon.errors import ConfigError
 from diffharmon.pricing.counting import Call, count_calls
-from diffharmon.pricing.flops import model_of
+from diffharmon.pricing.flops import model_for, model_of
 from diffharmon.pricing.price import peak, price_of, resident, sentence, speed_of
 
 WORDS = ("describer=fixed", "describer.object=cat", "describer.foreground=dim cold", "describer.background=bright warm")
@@ -52,6 +52,34 @@ def test_flops_and_memory_are_those_known_of_stable_diffusion_2():
     work = model.work(Call("network", 1))
     assert work.flops / 1e12 == pytest.approx(0.80, abs=0.02)
     assert model.work(Call("decoder", 1, True)).kept / 2**30 == pytest.approx(5.6, abs=0.1)
+
+
+def test_a_model_that_judges_is_counted_for_the_composite_and_every_pass():
+    given = (*PAPER, *WORDS, "evaluator=prior", "evaluator.levels=[0.3,0.7]", "evaluator.draws=3")
+    count = count_calls(composed([*given, "method.descriptions=2", "method.policy.iterations=3"]))
+    assert count.total["evaluate"][Call("network", 2)] == (count.passes + 1) * 2 * 3 * 2  # levels, draws, signs
+
+
+def blocks(layers, width, *lengths):
+    """FLOPs of layers: attention over all places, and 12 times width squared of factors that each place meets."""
+    places = sum(lengths)
+    return layers * (2 * places * 12 * width**2 + 4 * places**2 * width)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters", "flops"),
+    [
+        ("sdxl", 2_567_463_684, None),
+        # A second attention of 4 times width squared over the image alone in 13 layers.
+        ("sd3", 2_243_171_520, blocks(24, 1536, 4096, 333) + 13 * 4 * (2 * 4096 * 1536**2 + 4096**2 * 1536)),
+        ("flux", 11_901_408_320, blocks(19 + 38, 3072, 4096, 512)),
+    ],
+)
+def test_larger_families_have_their_known_sizes_and_price(backbone, parameters, flops):
+    model = model_for(composed([f"backbone={backbone}", "backbone.dtype=bfloat16"]).backbone)
+    assert sum(p.numel() for p in model.network.parameters()) == parameters
+    if flops is not None:
+        assert model.work(Call("network", 1, cut="mid_block")).flops == pytest.approx(flops, rel=0.01)
 
 
 def test_a_batch_takes_memory_for_its_network_calls_and_no_more_flops():
