@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, untouched
 
 CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
-SKIP = 0.16  # evaluator.recommended.skip_above of evaluator=reader
+SKIP = 0.25  # evaluator.recommended.skip_above of evaluator=reader
 THRESHOLDS = (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 1.01)
 MIXTURES = (  # share of the near rule, of CLIP's reading, and strength
     (1.0, 0.0, 1.0),
