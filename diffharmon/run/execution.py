@@ -159,7 +159,6 @@ def harmonize_pending(
     """
     from diffharmon import results
     from diffharmon.config import build
-    from diffharmon.config.batch import batch_of
     from diffharmon.metrics import MetricSet
     from diffharmon.results.names import folder_names
     from diffharmon.run.module import HarmonizeModule, PendingDataset, load_share
@@ -171,8 +170,7 @@ def harmonize_pending(
     if first:
         results.write_json(folder / "run.json", whole_record)
     stop_request, weights = StopRequest(), dict[str, str]()
-    batch = batch_of(config)
-    remark_on_batch(config, batch)
+    batch = size_of_batch(config)
     images = PendingDataset(work.dataset, work.indices, work.words, work.read, batch)
     work.read.clear()
     lines = partial(describe_row, groups=metrics.groups), partial(gain_of, groups=metrics.groups)
@@ -190,9 +188,8 @@ def harmonize_pending(
         shard=Shard.parse(config.shard).name,
         side_pictures=config.side_pictures,
     )
-    trainer = build_trainer(config, writer)
+    trainer, stopped = build_trainer(config, writer), partial(bool, stop_request)
     progress.total = len(range(trainer.global_rank, len(images), trainer.world_size))
-    stopped = partial(bool, stop_request)
     module = HarmonizeModule(build_method(config, record["config"], weights), progress.begin, stopped, batch > 1)
     with progress.drawn():
         trainer.predict(module, load_share(images, stopped, batch), return_predictions=False)
@@ -204,11 +201,15 @@ def harmonize_pending(
     return progress.shown
 
 
-def remark_on_batch(config: DictConfig, batch: int) -> None:
-    """Log that images are harmonized one at a time, where the configuration asks for more."""
+def size_of_batch(config: DictConfig) -> int:
+    """Return how many images are harmonized side by side; log where that is one and the configuration asks for more."""
+    from diffharmon.config.batch import batch_of
+
+    batch = batch_of(config)
     if config.trainer.get("batch", 1) > batch:
         name = str(config.method._target_).rpartition(".")[2]
         log.warning("trainer.batch=%s changes nothing: %s takes one image at a time", config.trainer.batch, name)
+    return batch
 
 
 def build_method(config: DictConfig, resolved: Mapping[str, Any], digests: dict[str, str]) -> Any:

@@ -14,10 +14,9 @@ from diffharmon.embedding.text_train import TextTrain
 from diffharmon.errors import InputError
 from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.evaluator.reader import Reader
-from diffharmon.method.batch import batches, harmonize_all, one_by_one, side_by_side
+from diffharmon.method.batch import harmonize_all, one_by_one, side_by_side
 from diffharmon.method.colour_map import ColourMap
 from diffharmon.method.diffusion import Diffusion
-from diffharmon.method.identity import Identity
 from diffharmon.method.policy import Policy
 from diffharmon.recomposer.paste import Paste
 from diffharmon.run.module import Stages
@@ -30,9 +29,7 @@ from diffharmon.structure.sobel import Sobel
 from diffharmon.types import Description, Watcher, ignore
 
 RULES = {"cross_attention": CrossAttention(), "self_attention": SelfAttention(end=0.6)}
-CLOSE = (
-    5e-5  # what rounding becomes in the toys, whose decoders are random; in the model that ships it stays below 1e-5
-)
+CLOSE = 5e-5  # what rounding becomes in the toys, whose decoders are random; in the model that ships it is below 1e-5
 
 
 class ByName:
@@ -256,20 +253,6 @@ def test_processors_and_method_are_as_they_were(backbone, photos):
     assert all(backbone.network.attn_processors[name] is processor for name, processor in before.items())
     assert method.backbone is backbone
     assert "backbone" in dict(method.named_children())
-
-
-def test_a_method_that_knows_no_batches_goes_one_at_a_time(photos):
-    assert not batches(Identity())
-    outcomes = harmonize_all(Identity(), photos, [ignore] * 3)
-    assert all(outcome.best.image is photo.image for outcome, photo in zip(outcomes, photos, strict=True))
-
-
-def test_a_batch_method_that_breaks_is_replaced_by_one_at_a_time(photos):
-    class Broken(Identity):
-        def harmonize_batch(self, composites, observers):
-            raise RuntimeError("planned")
-
-    assert len(harmonize_all(Broken(), photos, [ignore] * 3)) == 3
 
 
 def test_the_model_that_ships_agrees_within_a_hundred_thousandth():

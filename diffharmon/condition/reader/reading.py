@@ -30,7 +30,7 @@ HELP = (
     "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
-NEAR, CLIP, STRENGTH = 0.0, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
+NEAR, CLIP, STRENGTH = 0.1, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
 _COLOURS = 500  # of the foreground, on which CLIP's light becomes a change
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
