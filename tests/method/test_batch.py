@@ -143,6 +143,7 @@ def test_every_optimizer_refines_a_batch_as_one_at_a_time(name, backbone, photos
             torch.testing.assert_close(again, gradient, rtol=1e-3, atol=float(gradient.abs().max()) * 1e-3)
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_stops_early_for_one_image_does_not_for_the_others(backbone, photos):
     losses = {"a": [], "b": []}
 
@@ -166,6 +167,7 @@ def test_an_optimizer_that_stops_early_for_one_image_does_not_for_the_others(bac
     assert len(losses["a"]) != len(losses["b"]), "both stopped alike, so this shows nothing"
 
 
+@pytest.mark.slow
 def test_checkpointed_layers_see_the_rules_of_all_rows_again(pipeline_folder, photos):
     family = FAMILIES[0]
     backbone = family.load(pipeline_folder, gradient_checkpointing=True)
