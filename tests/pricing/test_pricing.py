@@ -72,7 +72,7 @@ def blocks(layers, width, *lengths):
         ("sdxl", 2_567_463_684, None),
         # A second attention of 4 times width squared over the image alone in 13 layers.
         ("sd3", 2_243_171_520, blocks(24, 1536, 4096, 333) + 13 * 4 * (2 * 4096 * 1536**2 + 4096**2 * 1536)),
-        ("flux", 11_901_408_320, blocks(19 + 38, 3072, 4096, 512)),
+        pytest.param("flux", 11_901_408_320, blocks(19 + 38, 3072, 4096, 512), marks=pytest.mark.slow),
     ],
 )
 def test_larger_families_have_their_known_sizes_and_price(backbone, parameters, flops):
@@ -82,6 +82,7 @@ def test_larger_families_have_their_known_sizes_and_price(backbone, parameters, 
         assert model.work(Call("network", 1, cut="mid_block")).flops == pytest.approx(flops, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_batch_takes_memory_for_its_network_calls_and_no_more_flops():
     sd2 = ("backbone=sd2_base", "trainer=cpu", "sampler.steps=2", "method.descriptions=1")
     one, four = (price_of(composed([*sd2, f"trainer.batch={batch}"]), 8) for batch in (1, 4))
