@@ -8,7 +8,6 @@ away.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -149,11 +148,6 @@ class Relight:
     """Change the illumination as between two measured ones, 0.7 to 1.3 of the way."""
 
     relighting: Relighting
-
-    @classmethod
-    def from_archive(cls, archive: str) -> "Relight":
-        """Read ccHarmony's archive of colour matrices."""
-        return cls(Relighting.from_archive(Path(archive)))
 
     def __call__(self, own: Colours, other: Colours, rng: np.random.Generator) -> Change:
         """Draw a change."""

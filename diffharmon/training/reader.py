@@ -183,11 +183,8 @@ class ReaderData(PhotoData):
         return self._draws[validation]
 
     def _mixed(self, photos: Photos, shares: dict[str, float], words: float, borrowed: float) -> Draw:
-        ways = dict(WAYS)
-        relighting = None
-        if self.relighting:
-            ways["relight"] = Relight.from_archive(self.relighting)
-            relighting = Relighting.from_archive(Path(self.relighting))
+        relighting = Relighting.from_archive(Path(self.relighting)) if self.relighting else None
+        ways = WAYS | ({"relight": Relight(relighting)} if relighting else {})
         light = ReaderSampler(photos, self.sampling.size, ways, shares)
         named = WordSampler(HarmonySampler(photos, self.sampling.size, relighting, borrowed))
         return lambda generator: named(generator) if chance(generator) < words else light(generator)

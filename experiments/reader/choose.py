@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffharmon import metrics
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import LightReader
+from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, LightReader
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
 from diffharmon.run import quiet_libraries
@@ -28,20 +28,21 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, untouched
 
 CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
-SKIP = 0.25  # evaluator.recommended.skip_above of evaluator=reader
+SKIP = float(composed(["evaluator=reader"]).evaluator.recommended.skip_above)
 THRESHOLDS = (0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 1.01)
-MIXTURES = (  # share of the near rule, of CLIP's reading, and strength
+CHOSEN = (NEAR, CLIP, STRENGTH)  # the defaults: share of the near rule, of CLIP's reading, and strength
+MIXTURES = (
     (1.0, 0.0, 1.0),
     (0.0, 1.0, 1.0),
     (0.0, 0.0, 1.0),
+    (0.25, 0.0, 1.0),
     (0.0, 0.25, 1.0),
     (0.1, 0.2, 1.0),
     (0.0, 0.4, 1.0),
     (0.0, 0.5, 1.0),
     (0.1, 0.4, 0.75),
-    (0.1, 0.4, 1.0),
+    CHOSEN,
 )
-CHOSEN = (0.0, 0.4, 1.0)
 WORDS = Description("object", ("daylight",), ("daylight",))
 Opinions = tuple[LightChange, LightChange, LightChange]
 
@@ -70,10 +71,11 @@ def main() -> None:
         "| share of near rule | of CLIP | strength | gain, dB | worse, % | gain with leaving alone, dB | worse, % |"
         "\n|---|---|---|---|---|---|---|"
     )
-    for mixture in MIXTURES:
+    for mixture in dict.fromkeys(MIXTURES):
         gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
         left = [value if score < SKIP else 0.0 for value, score in zip(gains, scores, strict=True)]
         print(f"| {' | '.join(map(str, mixture))} | {row(gains)} | {row(left)} |", flush=True)
+    gains = [gain(one, mixed(three, CHOSEN)) for one, three in zip(given, read, strict=True)]
     results = [harmonized(one, mixed(three, CHOSEN)) for one, three in zip(real, seen, strict=True)]
     changed = [metrics.psnr(result, one.image) < CLOSE for result, one in zip(results, real, strict=True)]
     labels = [True] * len(real) + [False] * len(given)

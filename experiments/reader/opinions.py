@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from choose import WORDS, Opinions, gain, mixed, opinions, row
+from choose import MIXTURES, WORDS, Opinions, gain, mixed, opinions, row
 from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
-from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, LightReader
+from diffharmon.condition.reader.reading import LightReader
 from diffharmon.condition.relighting import Relighting
 from diffharmon.config import build, composed
 from diffharmon.run import quiet_libraries
@@ -33,19 +33,7 @@ from diffharmon.types import Composite
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, sources
 
-MIXTURES = (  # share of the near rule, of CLIP's reading, and strength
-    (0.0, 0.0, 1.0),
-    (0.25, 0.0, 0.75),
-    (0.25, 0.0, 1.0),
-    (0.0, 1.0, 1.0),
-    (1.0, 0.0, 1.0),
-    (0.0, 0.25, 1.0),
-    (0.0, 0.5, 1.0),
-    (0.1, 0.2, 1.0),
-    (0.1, 0.4, 1.0),
-    (0.15, 0.4, 1.0),
-)
-JUDGES = ("reader", "classifier")
+TERMS = {"reader": "reader", "classifier": "classifier", "their mean": "logit"}  # of evaluator=reader
 SIDE = 128
 
 
@@ -63,14 +51,13 @@ def main() -> None:
     read = {name: [opinions(readers, one) for one in found] for name, found in given.items()}
     titles = [f"{name}, {len(found)}" for name, found in given.items()]
     print(f"| near rule | CLIP | strength | {' | '.join(titles)} |\n|---|---|---|{'---|' * len(titles)}")
-    for mixture in dict.fromkeys((*MIXTURES, (NEAR, CLIP, STRENGTH))):
+    for mixture in dict.fromkeys(MIXTURES):
         cells = [cell(given[name], read[name], mixture) for name in given]
         print(f"| {' | '.join(map(str, mixture))} | {' | '.join(cells)} |", flush=True)
     print(f"\n| area under the ROC curve | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}")
     logits = {name: judged(found) for name, found in given.items()}
-    for title in (*JUDGES, "their mean"):
-        chosen = [JUDGES.index(title)] if title in JUDGES else [0, 1]
-        print(f"| {title} | {' | '.join(area(logits[name][..., chosen].mean(-1)) for name in given)} |", flush=True)
+    for number, title in enumerate(TERMS):
+        print(f"| {title} | {' | '.join(area(logits[name][..., number]) for name in given)} |", flush=True)
 
 
 def images(root: Path, output: Path, count: int, archive: Path | None) -> dict[str, list[Composite]]:
@@ -109,13 +96,10 @@ def cell(given: list[Composite], read: list[Opinions], mixture: tuple[float, flo
 
 
 def judged(given: list[Composite]) -> torch.Tensor:
-    """Logits of being unaltered: images x (composite, photo) x judges."""
-    judges = [build(composed([f"evaluator={name}"]).evaluator) for name in JUDGES]
-    rows = [
-        [[judge.score(image, one.mask, WORDS).terms["logit"] for judge in judges] for image in (one.image, one.real)]
-        for one in given
-    ]
-    return torch.tensor(rows)
+    """Logits of being unaltered: images x (composite, photo) x ``TERMS``."""
+    judge = build(composed(["evaluator=reader"]).evaluator)
+    terms = [[judge.score(image, one.mask, WORDS).terms for image in (one.image, one.real)] for one in given]
+    return torch.tensor([[[found[name] for name in TERMS.values()] for found in pair] for pair in terms])
 
 
 def area(logits: torch.Tensor) -> str:

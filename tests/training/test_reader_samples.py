@@ -6,6 +6,7 @@ import torch
 
 from diffharmon.condition.cielab import rgb_to_lab
 from diffharmon.condition.reader import statistics
+from diffharmon.condition.relighting import Relighting
 from diffharmon.training.composite_ways import WAYS, Relight, to_lab, to_rgb
 from diffharmon.training.harmony_samples import HarmonySampler
 from diffharmon.training.photos import Photos
@@ -56,7 +57,7 @@ def test_cielab_of_colours_goes_both_ways():
 
 def test_measured_relighting_reads_its_archive(shared):
     archive = shared / "weights" / "ccharmony" / "polynomial_matching_coefficients.zip"
-    change = Relight.from_archive(str(archive))(colours(1), colours(2), np.random.default_rng(0))
+    change = Relight(Relighting.from_archive(archive))(colours(1), colours(2), np.random.default_rng(0))
     assert 0 < np.abs(change.object(colours(1)) - colours(1)).mean() < 0.4
 
 
