@@ -62,6 +62,8 @@ class Asked:
         seed: Of all that is random.
         colour: Treat a grey photo as one with colours.
         painted: The painting is in front, so it counts before an uploaded mask; else the other way round.
+        newest: Number of the newest result that the visitor had when pressing the button, -1 for none; None where that
+            does not matter.
         pressed: When the button was pressed, milliseconds of the visitor's clock.
     """
 
@@ -77,6 +79,7 @@ class Asked:
     seed: int | None = None
     colour: bool = False
     painted: bool = False
+    newest: int | None = None
     pressed: int = 0
 
     def words(self, of: str = "") -> dict[str, Any]:
@@ -157,7 +160,7 @@ class Actions:
         with begun(visit, asked) as folder:
             watch = Follow(report, lambda: not folder.is_dir() or visit.stopped(asked.pressed), self.limits.seconds)
             job = self.job(asked, folder)
-            if (there := self.pressed_twice(visit, job)) is not None:
+            if (there := self.pressed_twice(visit, asked.newest, job)) is not None:
                 shutil.rmtree(folder)
                 return there
             harmonize(self.harmonizer, job, folder, self.limits.megapixels, watch, self.overrides)
@@ -166,12 +169,11 @@ class Actions:
         visit.trim()
         return finished
 
-    def pressed_twice(self, visit: Visit, job: Job) -> Finished | None:
-        """Return the newest result if the same was asked for again while it was in the making."""
+    def pressed_twice(self, visit: Visit, newest: int | None, job: Job) -> Finished | None:
+        """Return the newest result if the same was asked for again before the visitor had it."""
         for folder in visit.results()[:1]:
             there = Finished(folder, self.limits.megapixels)
-            apart = abs(job.pressed - there.record["pressed"])  # presses may come in another order than they were made
-            if there.record["asked"] == job.asked() and apart < 1000 * there.record["seconds"]:
+            if newest is not None and there.number > newest and there.record["asked"] == job.asked():
                 return there
         return None
 
@@ -193,7 +195,7 @@ class Actions:
             size = images.read_image(composite, self.limits.megapixels).image.shape[-2:]
             write_painted(asked.painting, (size[0], size[1]), mask)
         of = digest(composite, mask, asked.colour)
-        return Job(composite, mask, self.settings(asked, of), of, asked.pressed)
+        return Job(composite, mask, self.settings(asked, of), of)
 
     def settings(self, asked: Asked, of: str) -> dict[str, Any]:
         """Return the arguments of the call; what the method does not take is left out."""

@@ -154,12 +154,13 @@ class Page:
         """Connect buttons and inputs with their actions."""
         proposal, shown, painted = gr.State(None), gr.State(-1), gr.State(True)
         moment = gr.Number(0, precision=0, visible=False)
+        newest = gr.Number(-1, precision=0, visible="hidden")  # in the browser, which sends what it has at each press
         hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
         # Every press takes its turn, and Stop ends those before it: Gradio's own cancelling leaves the page deaf.
         pressed: dict[str, Any] = {"js": MOMENT, "trigger_mode": "multiple"}
         asked = [self.composite, self.mask, self.painting, self.object, self.foreground, self.background]
-        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted, moment]
+        asked += [proposal, self.strength, self.variants, self.seed, self.colour, painted, newest, moment]
         result = [self.slider, self.status, self.gallery, self.links, self.looks, self.attention, shown]
         past = [self.past, self.history]
         page.load(self.sweep, **hidden)
@@ -173,13 +174,13 @@ class Page:
         gr.on([self.go.click, self.propose.click], None, None, notice, js="() => ''", **hidden)
         boxes = [self.foreground, self.background]
         self.propose.click(self.read_light, asked, [*words, *notice], show_progress_on=boxes, **model, **pressed)
-        shows = [*result, *past, *notice]
+        shows = [*result, *past, *notice, newest]
         self.go.click(self.harmonize, asked, shows, show_progress_on=[self.slider], **model, **pressed)
         self.stop.click(None, None, notice, js=f"() => '{STOPPING}'", **hidden)
         self.stop.click(self.halt, [moment], notice, queue=False, **pressed, **hidden)
         self.gallery.select(self.choose, [shown], result, **hidden)
         self.history.select(self.recall, None, result, **hidden)
-        self.forget.click(self.clear, [moment], [*result, *past], **pressed, **hidden)
+        self.forget.click(self.clear, [moment], [*result, *past, newest], **pressed, **hidden)
 
     def sweep(self) -> None:
         """Remove what earlier visitors left."""
@@ -237,8 +238,8 @@ class Page:
         try:
             finished = self.attempt(self.actions.harmonize, visit, Asked(*asked), report)
         except Cancelled:
-            return *[gr.skip()] * 9, STOPPED
-        return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit), "")
+            return *[gr.skip()] * 9, STOPPED, gr.skip()
+        return (*self.shown(visit, finished, finished.record["best"]), *self.past_of(visit), "", finished.number)
 
     def shown(self, visit: Visit, finished: Finished, variant: int) -> tuple[Any, ...]:
         """Return what the result's parts show of one variant."""
@@ -282,4 +283,4 @@ class Page:
         """Delete all results of this visitor."""
         self.visit(request).clear(moment)
         gone = gr.update(value=None, visible=False)
-        return None, EMPTY, gone, "", gr.update(visible=False), None, -1, gr.update(visible=False), None
+        return None, EMPTY, gone, "", gr.update(visible=False), None, -1, gr.update(visible=False), None, -1

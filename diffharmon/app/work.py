@@ -33,14 +33,12 @@ class Job:
         mask: Its mask, in the same folder.
         settings: Arguments of the call of ``Harmonizer``.
         digest: What tells photo and mask from any other.
-        pressed: When it was asked for, milliseconds of the visitor's clock.
     """
 
     composite: Path
     mask: Path
     settings: Mapping[str, Any]
     digest: str = ""
-    pressed: int = 0
 
     def asked(self) -> str:
         """Return what tells this job from any that gives another result."""
@@ -82,7 +80,6 @@ def harmonize(
         "attention": maps,
         "settings": dict(job.settings),
         "asked": job.asked(),
-        "pressed": job.pressed,
         "command": command_of(harmonizer, job, overrides),
     }
     write_text(folder / RECORD, json.dumps(record, indent=1))
