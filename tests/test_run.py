@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffharmon import images, results
 from diffharmon.config.choices import quoted
-from diffharmon.method.policy import LEFT_ALONE
+from diffharmon.method.policy import HELD_BACK, LEFT_ALONE
 from diffharmon.results.provenance.configuration import config_hash
 from diffharmon.results.summary import describe_row
 
@@ -256,10 +256,15 @@ def test_the_configuration_hash_ignores_what_changes_no_result():
     assert config_hash(config) != config_hash({**config, "seed": 2})
 
 
-def test_a_composite_left_alone_is_said_to_be():
+def test_a_composite_left_alone_or_held_back_is_said_to_be():
     row = {"name": "a", "score": 0.7, "seconds": 0.3, "network_calls": 0, "reason": f"{LEFT_ALONE} 0.32"}
     assert "left alone as harmonious (evaluator=none" in describe_row(row, ())
-    assert "left alone" not in describe_row({**row, "reason": "all 1 iterations done"}, ())
+    assert "held back, as little speaks for the change (evaluator=none" in describe_row(
+        {**row, "reason": HELD_BACK}, ()
+    )
+    done = describe_row({**row, "reason": "all 1 iterations done"}, ())
+    assert "left alone" not in done
+    assert "held back" not in done
 
 
 ODD_VALUES = {

@@ -20,6 +20,7 @@ from diffharmon.method.cost import Meter
 from diffharmon.method.describing import SAME_WORDS, another, describe, several
 from diffharmon.method.finite import FiniteGuard
 from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
+from diffharmon.method.restraint import restrain
 from diffharmon.method.start import Start
 from diffharmon.method.tries import Tries
 from diffharmon.method.variants import offer
@@ -69,7 +70,7 @@ class Diffusion(nn.Module):
         descriptions: How many descriptions are tried in the first iteration; the best goes on.
         words: Use only the first this many condition words on each side; null uses all.
         variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
-            than one also harmonizes a composite that the policy would leave alone.
+            than one trusts every result and also harmonizes a composite that the policy would leave alone.
         word_maps: Whether to see where each word of the result attends, one more pass of the network.
         kept: GiB of queries and keys kept of a source branch that is known before the edit, which then leaves it out.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
@@ -146,7 +147,7 @@ class Diffusion(nn.Module):
             return Outcome(untouched, (untouched,), NO_STRENGTH, meter.costs)
         attempts = [untouched]
         wanted = descriptions[0].user_provided or self.variants > 1
-        policy = replace(self.policy, skip_above=None) if wanted else self.policy
+        policy = replace(self.policy, skip_above=None, min_odds_gain=None) if wanted else self.policy
         chooser = random.Random(self.image_seed(composite.name))
         tries = Tries(self, canvas, meter)
         while isinstance(move := decide(attempts, descriptions, policy, chooser.choice), Next):
@@ -163,7 +164,9 @@ class Diffusion(nn.Module):
         if self.word_maps and (view := tries.views.get(attempts[move.best].number)) is not None:
             with meter.stage("words"):
                 attempts[move.best] = replace(attempts[move.best], words=view.maps(self.backbone))
-        outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
+        with meter.stage("evaluate"):
+            tried, move = restrain(attempts, move, policy, canvas)
+        outcome = Outcome(tried[move.best], tried, move.reason, meter.costs)
         return offer(outcome, self.variants, canvas.target, canvas.evaluator)
 
     def harmonize_batch(self, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from diffharmon.errors import InputError
 from diffharmon.types import Attempt, Description
 
 LEFT_ALONE = "the composite's score is at least"
+HELD_BACK = "held back"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Policy:
         include_composite: The untouched composite may win, so that the result is never scored below the input.
             The public code leaves it out.
         skip_above: An untouched composite with at least this score is left alone; None never skips.
+        min_odds_gain: A result is trusted if the odds of its score are at least this many times the composite's; None
+            trusts every result.
+        untrusted_psnr: One that is not is kept within this of the composite, in dB of PSNR over the whole frame; None
+            takes the composite instead.
         ties: Which of several best attempts wins: the ``first``, or the ``last`` (for images without an evaluator).
     """
 
@@ -60,6 +65,8 @@ class Policy:
     redescribe: Literal["known", "new"] = "known"
     include_composite: bool = True
     skip_above: float | None = None
+    min_odds_gain: Annotated[float, Gt(0)] | None = None
+    untrusted_psnr: Annotated[float, Gt(0)] | None = None
     ties: Literal["first", "last"] = "first"
 
 

@@ -215,7 +215,7 @@ def small(config: DictConfig) -> DictConfig:
         method.variants = 1
         method.descriptions = min(int(method.descriptions), 2)
         method.policy.iterations = 1
-        method.policy.skip_above = None
+        method.policy.skip_above = method.policy.min_odds_gain = None
         for part in method.structure.values():
             if "detector" in part:  # edges of any kind are one loss on the decoded image
                 part.detector = {"_target_": "diffharmon.structure.sobel.Sobel"}

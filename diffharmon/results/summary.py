@@ -97,7 +97,7 @@ def log_summary(
 
 def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
     """Return one line about one image: its main number before and after, its score and its cost."""
-    from diffharmon.method.policy import LEFT_ALONE
+    from diffharmon.method.policy import HELD_BACK, LEFT_ALONE
 
     parts = [str(row["name"])]
     main = main_column(groups)
@@ -108,6 +108,8 @@ def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
     parts.append(f"score {row['score']:.3f}")
     if str(row.get("reason", "")).startswith(LEFT_ALONE):
         parts.append("left alone as harmonious (evaluator=none always changes)")
+    if str(row.get("reason", "")).startswith(HELD_BACK):
+        parts.append("held back, as little speaks for the change (evaluator=none makes all of it)")
     parts.append(f"{row['seconds']:.1f} s, {row['network_calls']:.0f} network calls")
     return ", ".join(parts)
 
