@@ -109,7 +109,7 @@ def result_of(outcome: Outcome, composite: Composite, source: Loaded) -> Result:
 
 def strength_of(choice: Attempt | Variant) -> float:
     """Return how far a result goes, as `Result.strength` counts."""
-    return choice.strength if isinstance(choice, Variant) or choice.iteration >= 0 else 0.0
+    return choice.strength if isinstance(choice, Variant) else float(choice.iteration >= 0)
 
 
 def _inline(picture: Float[Tensor, "3 h w"]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from diffharmon.condition.vocabulary import VOCABULARY
 from diffharmon.errors import DiffharmonError, DoubtfulMask, describe_error
-from diffharmon.method.policy import HELD_BACK
 
 PLAIN_MASK = "a mask is white on the object and black elsewhere"
 UNEXPECTED = "something unexpected went wrong; the terminal that runs diffharmon-app shows what"
@@ -44,8 +43,6 @@ def sentence(record: Mapping[str, Any], number: int) -> str:
     which = f"Variant {number + 1} of {total}. " if total > 1 else ""
     score = f"Harmony {variant['score']:.2f}. " if any(one["score"] for one in record["variants"]) else ""
     done = f"{record['reason'][:1].upper()}{record['reason'][1:]}, after {record['seconds']:.0f} s."
-    if record["reason"].startswith(HELD_BACK):
-        done += " Words of your own, or more variants, show all of it."
     return f"<p><b>{escape(which)}</b>{escape(caption(variant))}. {score}<span>{escape(done)}</span></p>"
 
 

@@ -48,15 +48,13 @@ class EvaluatorUse:
     Attributes:
         descriptions: Descriptions tried in the first iteration.
         skip_above: Score from which an untouched composite stays as it is; None always harmonizes.
-        min_odds_gain: A result is trusted whose odds are this many times the composite's; None trusts all.
-        untrusted_psnr: Another is kept within this of the composite, dB; None takes the composite.
+        min_odds_gain: A composite stays as it is unless the result's odds are this many times its own; None for any.
         include_composite: Whether the untouched composite may be the result.
     """
 
     descriptions: Annotated[int, Ge(1)] = 1
     skip_above: float | None = None
     min_odds_gain: Annotated[float, Gt(0)] | None = None
-    untrusted_psnr: Annotated[float, Gt(0)] | None = None
     include_composite: bool = True
 
 

@@ -19,8 +19,7 @@ from diffharmon.method.checking import changes
 from diffharmon.method.cost import Meter
 from diffharmon.method.describing import SAME_WORDS, another, describe, several
 from diffharmon.method.finite import FiniteGuard
-from diffharmon.method.policy import Next, Policy, Stop, best_attempt, decide
-from diffharmon.method.restraint import restrain
+from diffharmon.method.policy import Next, Policy, decide, stop
 from diffharmon.method.start import Start
 from diffharmon.method.tries import Tries
 from diffharmon.method.variants import offer
@@ -70,7 +69,7 @@ class Diffusion(nn.Module):
         descriptions: How many descriptions are tried in the first iteration; the best goes on.
         words: Use only the first this many condition words on each side; null uses all.
         variants: How many results to offer: the best, then those of other words, then other strengths of the best. More
-            than one trusts every result and also harmonizes a composite that the policy would leave alone.
+            than one also harmonizes a composite that the policy would leave as it is.
         word_maps: Whether to see where each word of the result attends, one more pass of the network.
         kept: GiB of queries and keys kept of a source branch that is known before the edit, which then leaves it out.
         seed: Seeds all that is random; mixed with each image's name, so that results do not depend on the order of the
@@ -156,7 +155,7 @@ class Diffusion(nn.Module):
                 try:
                     description = another(self.describe(canvas.original, attempts, meter), descriptions)
                 except (DescriberError, InputError) as error:
-                    move = Stop(best_attempt(attempts, policy), f"no other description: {error}")
+                    move = stop(attempts, policy, f"no other description: {error}")
                     break
                 descriptions.append(description)
             current, number = attempts[move.start].image, len(attempts) - 1
@@ -164,9 +163,7 @@ class Diffusion(nn.Module):
         if self.word_maps and (view := tries.views.get(attempts[move.best].number)) is not None:
             with meter.stage("words"):
                 attempts[move.best] = replace(attempts[move.best], words=view.maps(self.backbone))
-        with meter.stage("evaluate"):
-            tried, move = restrain(attempts, move, policy, canvas)
-        outcome = Outcome(tried[move.best], tried, move.reason, meter.costs)
+        outcome = Outcome(attempts[move.best], tuple(attempts), move.reason, meter.costs)
         return offer(outcome, self.variants, canvas.target, canvas.evaluator)
 
     def harmonize_batch(self, composites: Sequence[Composite], observers: Sequence[Observer]) -> Outcomes:

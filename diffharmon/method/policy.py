@@ -12,7 +12,7 @@ from diffharmon.errors import InputError
 from diffharmon.types import Attempt, Description
 
 LEFT_ALONE = "the composite's score is at least"
-HELD_BACK = "held back"
+UNCONVINCING = "left as it is, as the change raises the odds of its score less than"
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ class Policy:
         include_composite: The untouched composite may win, so that the result is never scored below the input.
             The public code leaves it out.
         skip_above: An untouched composite with at least this score is left alone; None never skips.
-        min_odds_gain: A result is trusted if the odds of its score are at least this many times the composite's; None
-            trusts every result.
-        untrusted_psnr: One that is not is kept within this of the composite, in dB of PSNR over the whole frame; None
-            takes the composite instead.
+        min_odds_gain: The composite stays as it is unless the result's score, a probability, has at least this many
+            times its odds; None takes the result.
         ties: Which of several best attempts wins: the ``first``, or the ``last`` (for images without an evaluator).
     """
 
@@ -66,7 +64,6 @@ class Policy:
     include_composite: bool = True
     skip_above: float | None = None
     min_odds_gain: Annotated[float, Gt(0)] | None = None
-    untrusted_psnr: Annotated[float, Gt(0)] | None = None
     ties: Literal["first", "last"] = "first"
 
 
@@ -104,7 +101,7 @@ def decide(
     following = last.iteration + 1
     if following >= policy.iterations:
         done = f"all {policy.iterations} iterations done" if policy.iterations > 1 else "one iteration done"
-        return Stop(best_attempt(attempts, policy), done)
+        return stop(attempts, policy, done)
     switches, run = _runs(attempts, chain)
     if not _fell(attempts, run, policy.patience):
         return Next(chain[-1], last.description, following)
@@ -124,18 +121,40 @@ def _after_fall(
     fall = f"the score fell {policy.patience} times in a row"
     if switches >= policy.restarts:
         reason = f"{fall} after {switches} of {policy.restarts} switches of description"
-        return Stop(best_attempt(attempts, policy), reason)
+        return stop(attempts, policy, reason)
     if policy.redescribe == "new":
         return Next(back, None, last.iteration + 1)
     others = [description for description in descriptions if description != last.description]
     if not others:
-        return Stop(best_attempt(attempts, policy), f"{fall} and there is no other description")
+        return stop(attempts, policy, f"{fall} and there is no other description")
     return Next(back, choose(others), last.iteration + 1)
 
 
 def best_attempt(attempts: Sequence[Attempt], policy: Policy) -> int:
     """Return the index of the attempt that wins if the loop stops now."""
     return _highest(attempts, range(0 if policy.include_composite else 1, len(attempts)), policy.ties)
+
+
+def stop(attempts: Sequence[Attempt], policy: Policy, reason: str) -> Stop:
+    """Stop with the attempt that wins, for this reason; or with the composite, where that one convinces too little.
+
+    Raises:
+        InputError: The policy compares odds, and a score is no probability between 0 and 1.
+    """
+    best = best_attempt(attempts, policy)
+    if policy.min_odds_gain is None or best == 0 or _odds(attempts[best]) >= policy.min_odds_gain * _odds(attempts[0]):
+        return Stop(best, reason)
+    return Stop(0, f"{UNCONVINCING} {policy.min_odds_gain:g} times")
+
+
+def _odds(attempt: Attempt) -> float:
+    value = attempt.score.value
+    if not 0 < value < 1:
+        raise InputError(
+            f"method.policy.min_odds_gain needs a probability, the evaluator's score is {value:g}; expected one above "
+            "0 and below 1, as evaluator=reader and evaluator=classifier give, or min_odds_gain=null"
+        )
+    return value / (1 - value)
 
 
 def _check(attempts: Sequence[Attempt], descriptions: Sequence[Description]) -> None:

@@ -110,7 +110,6 @@ def outcome_record(outcome: Outcome, suffix: str = ".png") -> dict[str, Any]:
                 "picture": picture_name(numbers[id(attempt)], suffix) if id(attempt) in numbers else None,
                 "score": attempt.score.value,
                 "terms": dict(attempt.score.terms),
-                "strength": attempt.strength,
                 **attempt.description.row(),
             }
             for attempt in outcome.attempts

@@ -97,7 +97,7 @@ def log_summary(
 
 def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
     """Return one line about one image: its main number before and after, its score and its cost."""
-    from diffharmon.method.policy import HELD_BACK, LEFT_ALONE
+    from diffharmon.method.policy import LEFT_ALONE, UNCONVINCING
 
     parts = [str(row["name"])]
     main = main_column(groups)
@@ -106,10 +106,8 @@ def describe_row(row: Mapping[str, Any], groups: Sequence[ColumnGroup]) -> str:
         before, after = (row[key] for key in (group.baseline_key(column), group.key(column)))
         parts.append(f"{column.title} {before:.{column.decimals}f} -> {after:.{column.decimals}f} {column.unit}")
     parts.append(f"score {row['score']:.3f}")
-    if str(row.get("reason", "")).startswith(LEFT_ALONE):
+    if str(row.get("reason", "")).startswith((LEFT_ALONE, UNCONVINCING)):
         parts.append("left alone as harmonious (evaluator=none always changes)")
-    if str(row.get("reason", "")).startswith(HELD_BACK):
-        parts.append("held back, as little speaks for the change (evaluator=none makes all of it)")
     parts.append(f"{row['seconds']:.1f} s, {row['network_calls']:.0f} network calls")
     return ", ".join(parts)
 

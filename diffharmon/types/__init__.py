@@ -200,7 +200,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One pass of the method over one image; ``words`` holds attention maps, ``strength`` the share of its change kept.
+    """One pass of the method over one image; ``words`` holds attention maps.
 
     ``iteration`` and ``number`` count from 0, -1 is the untouched composite; ``number`` is unique within an image.
     """
@@ -212,7 +212,6 @@ class Attempt:
     edited: Edited | None = None
     words: Mapping[str, Float[Tensor, "rows columns"]] = field(default_factory=dict)
     number: int = field(kw_only=True)
-    strength: float = 1.0
 
 
 @dataclass(frozen=True)

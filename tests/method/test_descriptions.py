@@ -5,7 +5,7 @@ import torch
 
 from diffharmon.describer.fixed import Fixed
 from diffharmon.errors import DescriberError, InputError
-from diffharmon.method.policy import Policy
+from diffharmon.method.policy import UNCONVINCING, Policy
 from diffharmon.recomposer.detail import Detail
 from diffharmon.types import Description, Score, ignore
 
@@ -42,6 +42,24 @@ def test_a_good_composite_is_left_alone_unless_words_were_given(method, composit
     assert len(outcome.attempts) == 1 + tried
     assert torch.equal(outcome.best.image, composite.image) is (tried == 0)
     assert "at least -2" in outcome.reason or tried
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [({"describer": Twice()}, False), ({}, True), ({"describer": Twice(), "variants": 2}, True)],
+)
+def test_a_change_that_convinces_too_little_is_left_out_unless_words_or_a_choice_were_wanted(
+    method, composite, changes, taken
+):
+    class Even(Darkness):
+        def score(self, image, mask, description):
+            return Score(0.5)
+
+    policy = Policy(iterations=1, min_odds_gain=1.5, include_composite=False)
+    outcome = method(**{"evaluator": Even(), "policy": policy, **changes}).harmonize(composite, ignore)
+    assert len(outcome.attempts) == 2
+    assert torch.equal(outcome.best.image, composite.image) is not taken
+    assert outcome.reason.startswith(UNCONVINCING) is not taken
 
 
 def test_several_descriptions_are_tried_first_and_equal_ones_once(method, composite):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffharmon.errors import InputError
-from diffharmon.method.policy import Next, Policy, Stop, decide
+from diffharmon.method.policy import UNCONVINCING, Next, Policy, Stop, decide
 from diffharmon.types import Attempt, Description, Score
 
 WORDS = [Description("cat", (f"light{number}",), ("bright",)) for number in range(50)]
@@ -111,12 +111,41 @@ TABLE = [
     (history(0.4, 0.3), 1, Policy(skip_above=0.6, iterations=2), Stop(0, "all 2 iterations done")),
     (history(0.5, 0.7, 0.7), 1, Policy(iterations=3), Stop(2, "all 3 iterations done")),
     ([*history(0.6), trial(0, 1, 0.9)], 2, Policy(iterations=1), Stop(2, "one iteration done")),
+    # a change must convince: odds from 1 to 4, to a little less, and from 1/4 to 1
+    (history(0.8), 1, Policy(iterations=1, min_odds_gain=3.999), Stop(1, "one iteration done")),
+    (history(0.8), 1, Policy(iterations=1, min_odds_gain=4.001), Stop(0, f"{UNCONVINCING} 4.001 times")),
+    (history(0.5, composite=0.2), 1, Policy(iterations=1, min_odds_gain=3.999), Stop(1, "one iteration done")),
+    (history(0.3, 0.85), 1, Policy(iterations=2, min_odds_gain=4.0), Stop(2, "all 2 iterations done")),
+    (
+        history(0.3),
+        1,
+        Policy(iterations=1, include_composite=False, min_odds_gain=1.0),
+        Stop(0, f"{UNCONVINCING} 1 times"),
+    ),
+    (history(0.4, 0.3), 1, Policy(iterations=2, min_odds_gain=4.0), Stop(0, "all 2 iterations done")),
+    (
+        [*history(0.6), trial(1, 0, 0.5), trial(2, 0, 0.4)],
+        1,
+        Policy(min_odds_gain=4.0),
+        Stop(0, f"{UNCONVINCING} 4 times"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("trials", "known", "policy", "move"), TABLE)
 def test_table(trials, known, policy, move):
     assert decide(trials, WORDS[:known], policy, first) == move
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0, -3.0, 7.5])
+def test_odds_are_asked_of_probabilities_alone(score):
+    with pytest.raises(InputError, match=rf"min_odds_gain needs a probability, the evaluator's score is {score:g};"):
+        decide(
+            history(0.5, composite=score),
+            WORDS[:1],
+            Policy(iterations=1, include_composite=False, min_odds_gain=2.0),
+            first,
+        )
 
 
 # Decisions under scripted scores; `tests/reference/golden/README.md` says where they come from.

@@ -1,0 +1,136 @@
+"""When a composite is changed and when it stays as it is, on the photos for tuning.
+
+    python experiments/reader/deciding.py PHOTOS OUTPUT [--count 100]
+
+PHOTOS is the training data. The change is applied directly, as `method=colour_map` does. `evaluator=reader` judges
+composites of every kind (see `opinions.py`) and what the change makes of them. Prints gain and share made worse for
+rules by the score before and by how the change moves the odds, and the share of photos that are changed by less than
+38 dB although nobody altered them. The last rows keep a change that is left out elsewhere, but within a distance.
+"""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from choose import CHOSEN, CLOSE, WORDS, harmonized, mixed, opinions
+from opinions import images
+from torch import Tensor
+
+from diffharmon import metrics
+from diffharmon.condition.reader.reading import LightReader
+from diffharmon.config import build, composed
+from diffharmon.protocols import Evaluator
+from diffharmon.run import quiet_libraries
+from diffharmon.types import Composite
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
+from photos import select, untouched
+
+SCORES = (0.16, 0.2, 0.25, 0.35, 0.5)
+FACTORS = (2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 8)
+UNALTERED = "untouched photos"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An image and what the change makes of it.
+
+    Attributes:
+        composite: The image.
+        result: It with its foreground changed.
+        before: The score's logit.
+        after: That of the result.
+        distance: PSNR of the result against the image, dB.
+    """
+
+    composite: Composite
+    result: Tensor
+    before: float
+    after: float
+    distance: float
+
+    def gain(self, share: float = 1.0) -> float:
+        """Gain in foreground PSNR of so much of the change."""
+        mask = (self.composite.mask > 0.5).float()
+        image = self.composite.image.lerp(self.result, share)
+        before = metrics.fpsnr(self.composite.image, self.composite.real, mask)
+        return metrics.fpsnr(image, self.composite.real, mask) - before
+
+
+Rule = Callable[[Trial], bool]
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--count", type=int, default=100)
+    options = parser.parse_args()
+    os.environ.pop("IHARMONY4_ROOT", None)  # what figures are reported on is not for choosing
+    quiet_libraries()
+    given = images(options.photos, options.output, options.count, None)
+    del given["`mini`"]
+    folder = untouched(select(options.photos, options.output, "tune"), options.output)
+    parts = {"images": folder / "images", "masks": folder / "masks", "reals": folder / "images"}
+    photos = build(composed(["dataset=folder"], {f"dataset.{name}": str(path) for name, path in parts.items()}).dataset)
+    given[UNALTERED] = [photos[index] for index in range(len(photos))]
+    readers = [LightReader(near=near, clip=clip) for near, clip in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    judge = build(composed(["evaluator=reader"]).evaluator)
+    tried = {kind: [trial(readers, judge, one) for one in found] for kind, found in given.items()}
+    real = tried.pop(UNALTERED)
+    titles = [f"{kind}, {len(found)}" for kind, found in tried.items()]
+    print(f"| changed | {' | '.join(titles)} | {UNALTERED}, {len(real)} |\n|---|{'---|' * (len(tried) + 1)}")
+    gains = {kind: [one.gain() for one in found] for kind, found in tried.items()}
+    for name, rule in rules().items():
+        made = {
+            kind: [g if rule(one) else 0.0 for g, one in zip(gains[kind], tried[kind], strict=True)] for kind in gains
+        }
+        changed = np.mean([rule(one) and one.distance < CLOSE for one in real])
+        print(f"| {name} | {' | '.join(map(cell, made.values()))} | {100 * changed:.0f} % |", flush=True)
+    for limit in (42.0, CLOSE + 0.5):
+        for factor in (4, 5):
+            rule = rules()[f"odds times {factor}"]
+            made = {kind: [one.gain(share(one, rule, limit)) for one in found] for kind, found in tried.items()}
+            print(
+                f"| odds times {factor}, else within {limit:g} dB | {' | '.join(map(cell, made.values()))} | |",
+                flush=True,
+            )
+
+
+def rules() -> dict[str, Rule]:
+    """Every rule by its name."""
+    scores: dict[str, Rule] = {
+        f"score below {limit}": lambda one, limit=limit: one.before < math.log(limit / (1 - limit)) for limit in SCORES
+    }
+    odds: dict[str, Rule] = {
+        f"odds times {factor}": lambda one, factor=factor: one.after - one.before >= math.log(factor)
+        for factor in FACTORS
+    }
+    return {"always": lambda one: True, **scores, **odds}
+
+
+def trial(readers: list[LightReader], judge: Evaluator, composite: Composite) -> Trial:
+    """Change an image, and judge it before and after."""
+    result = harmonized(composite, mixed(opinions(readers, composite), CHOSEN))
+    before, after = (judge.score(image, composite.mask, WORDS).terms["logit"] for image in (composite.image, result))
+    return Trial(composite, result, before, after, metrics.psnr(result, composite.image))
+
+
+def share(one: Trial, rule: Rule, limit: float) -> float:
+    """How much of a change is made: all where the rule says so, else what keeps the result within the distance."""
+    return 1.0 if rule(one) else min(1.0, 10 ** ((one.distance - limit) / 20))
+
+
+def cell(gains: list[float]) -> str:
+    """Mean gain and share made worse."""
+    return f"{np.mean(gains):+.2f}, {100 * np.mean(np.array(gains) < 0):.0f} %"
+
+
+if __name__ == "__main__":
+    main()
