@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -8,8 +7,9 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from diffharmon import images, results
+from diffharmon import images, results, run
 from diffharmon.config.choices import quoted
+from diffharmon.errors import InputError
 from diffharmon.method.policy import LEFT_ALONE
 from diffharmon.results.provenance.configuration import config_hash
 from diffharmon.results.summary import describe_row
@@ -199,17 +199,14 @@ def test_what_cannot_work_is_said_without_a_traceback(command, overrides, messag
     assert "Traceback" not in error
 
 
-def test_the_full_error_is_there_for_who_asks(command, photo, monkeypatch):
+def test_the_full_error_is_there_for_who_asks(photo, monkeypatch):
     (photo / "image.png").unlink()
-    environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     arguments = ["dataset=single", f"dataset.image={photo}/image.png", f"dataset.mask={photo}/mask.png"]
-    done = subprocess.run(
-        [sys.executable, "-m", "diffharmon.run", *arguments, "describer=fixed", "describer.object=a",
-         "describer.foreground=b", "describer.background=c", f"hydra.run.dir={photo}/run"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "Traceback" in done.stderr
+    words = ["describer=fixed", "describer.object=a", "describer.foreground=b", "describer.background=c"]
+    monkeypatch.setattr(sys, "argv", ["diffharmon", *arguments, *words, f"hydra.run.dir={photo}/run"])
+    with pytest.raises(InputError, match=r"image\.png"):  # Python then prints all calls that led to it.
+        run.main()
 
 
 def test_one_bad_image_of_many_becomes_a_row_and_the_others_finish(command, photo, composite, toy_settings):
