@@ -58,6 +58,7 @@ def test_the_ablation_takes_every_separable_part_out_once():
     experiments = [overrides[0].removeprefix("experiment=") for overrides in jobs("ablation")]
     assert experiments[0] == "paper"
     assert set(PARTS.values()) <= set(experiments)
+    assert set(choices_of("experiment")) - set(experiments) == {"demo", "fast", "painterly", "reference_quirks"}
     assert len(experiments) == len(set(experiments))
 
 

@@ -27,7 +27,7 @@ SWEEP = (
 )
 JOBS = 12
 # No model: what is tested is the run around it.
-BASELINE = ("dataset=mini", "dataset.limit=6", "method=reinhard", "metrics=[full]", "trainer=cpu")
+BASELINE = ("dataset=mini", "dataset.limit=6", "method=reinhard", "metrics=[ihd256]", "trainer=cpu", "output=minimal")
 
 
 def kill_when(process, reached):

@@ -8,7 +8,7 @@ from diffharmon.errors import InputError, ResultError
 from diffharmon.logger.csv import Csv
 from diffharmon.run.loggers import open_loggers
 
-RUN = ("dataset=mini", "dataset.limit=2", "method=reinhard", "metrics=[full]", "trainer=cpu")
+RUN = ("dataset=mini", "dataset.limit=2", "method=reinhard", "metrics=[ihd256]", "trainer=cpu")
 
 
 class ClosingLogger(Csv):

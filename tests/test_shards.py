@@ -13,7 +13,7 @@ from diffharmon.run import execute, folder_lock
 from diffharmon.run.folder_lock import only_writer
 from diffharmon.run.shards import Shard
 
-RUN = ("dataset=mini", "dataset.limit=4", "method=reinhard", "metrics=[full]", "trainer=cpu")
+RUN = ("dataset=mini", "dataset.limit=4", "method=reinhard", "metrics=[ihd256]", "trainer=cpu", "output=minimal")
 
 
 @pytest.mark.parametrize("total", [0, 1, 7, 7404])

@@ -15,7 +15,7 @@ from diffharmon.method.color_transfer import ColorTransfer
 from diffharmon.results import panels
 from diffharmon.run import execute
 
-COMMON = ("method=reinhard", "metrics=[full]", "trainer=cpu")
+COMMON = ("method=reinhard", "metrics=[ihd256]", "trainer=cpu")
 MINI = ("dataset=mini", "dataset.limit=5", *COMMON)
 
 
