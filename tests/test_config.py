@@ -33,9 +33,13 @@ GROUPS = (
 )
 
 
+# The others are jobs of sweep=ablation, all of which are composed and validated in test_prepared_sweeps.py.
+EXPERIMENTS = [("experiment", choice) for choice in ("demo", "fast", "painterly", "paper", "reference_quirks")]
+
+
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(group, choice) for group in (*GROUPS, "metrics", "logger", "experiment") for choice in choices(group)],
+    [*((group, choice) for group in (*GROUPS, "metrics", "logger") for choice in choices(group)), *EXPERIMENTS],
 )
 def test_every_choice_composes_and_validates(group, choice, monkeypatch, tmp_path):
     for name in ("IHARMONY4_ROOT", "CCHARMONY_ROOT", "REALHM_ROOT", "REAL_COMPOSITES_ROOT"):

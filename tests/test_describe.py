@@ -14,7 +14,7 @@ from PIL import Image
 
 from diffharmon.config import build, prepare_overrides
 from diffharmon.errors import ConfigError, DescriberError, InputError
-from diffharmon.run.describe import describe_all, execute
+from diffharmon.run.describe import describe_all, execute, main
 
 sys.path.insert(0, str(Path(__file__).parent / "describer"))
 
@@ -185,8 +185,8 @@ def test_wrong_settings_are_named(settings, tmp_path, override, key):
         execute(settings(server, override), tmp_path)
 
 
-def test_the_command(photos, tmp_path):
-    """A process of its own: run folder, one-line errors, no key anywhere."""
+def test_the_command(photos, tmp_path, monkeypatch, capsys):
+    """Run folder, one-line errors, no key anywhere; first in a process of its own, then in this one."""
     overrides = photos(3)
     environment = {**os.environ, "GOOGLE_API_KEY": KEY, "DIFFHARMON_CACHE": str(tmp_path / "cache")}
     with GeminiServer(says("", "SAFETY"), (400, error(400, "X", f"API key expired {KEY}"))) as server:
@@ -198,14 +198,17 @@ def test_the_command(photos, tmp_path):
             "hydra.verbose=true",
         ]
         first = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        second = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        for name in ("GOOGLE_API_KEY", "DIFFHARMON_CACHE"):
+            monkeypatch.setenv(name, environment[name])
+        monkeypatch.setattr(sys, "argv", ["diffharmon-describe", *command[3:-1]])
+        main()
     assert first.returncode == 2
     assert first.stderr.strip().splitlines()[-1].startswith("error: 2 of 3 images have no description; the first, 000:")
     assert "Traceback" not in first.stderr
-    assert second.returncode == 0, second.stderr
     assert len(read(tmp_path / "run" / "descriptions.jsonl")) == 3
     assert len(list((tmp_path / "cache" / "descriptions").glob("*.json"))) == 3
-    assert KEY not in first.stdout + first.stderr + second.stdout + second.stderr
+    second = capsys.readouterr()
+    assert KEY not in first.stdout + first.stderr + second.out + second.err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".log" for path in files)
     assert not [path for path in files if KEY.encode() in path.read_bytes()]

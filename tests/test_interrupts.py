@@ -73,7 +73,7 @@ def test_a_signal_ends_a_run_after_exactly_the_image_at_hand(tmp_path, monkeypat
 
     monkeypatch.setattr(ColorTransfer, "harmonize", harmonize_and_signal)
     monkeypatch.setattr(ResultWriter, "write", signal_and_write)
-    run = ("dataset=mini", "dataset.limit=5", "method=reinhard", "metrics=[full]", "trainer=cpu")
+    run = ("dataset=mini", "dataset.limit=5", "method=reinhard", "metrics=[ihd256]", "trainer=cpu", "output=minimal")
     done = call_command(tmp_path / "run", *run)
     assert done.returncode == code
     assert written == harmonized

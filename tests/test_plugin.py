@@ -1,9 +1,6 @@
 """A package outside of this one plugs in by its own configuration folder: one class and one YAML file a part."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,16 +20,11 @@ PARTS = (
 )
 
 
-def test_parts_of_another_package_run_through_the_installed_command(tmp_path):
-    command = Path(sys.executable).with_name("diffharmon")
+def test_parts_of_another_package_run_through_the_command(tmp_path, call_command, monkeypatch):
+    monkeypatch.syspath_prepend(str(PLUGIN))
     quick = ("embedding=[null_text]", "method.guidance=2", "sampler.steps=2", "trainer=cpu")
     updates = "embedding.unconditional.updates_every=1"
-    done = subprocess.run(
-        [command, "--config-dir", PLUGIN / "conf", *PARTS, *quick, updates, f"hydra.run.dir={tmp_path}"],
-        env={**os.environ, "PYTHONPATH": str(PLUGIN), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    done = call_command(tmp_path, "--config-dir", str(PLUGIN / "conf"), *PARTS, *quick, updates)
     assert done.returncode == 0, done.stderr
     (row,) = results.read_rows(tmp_path)
     assert row["shift"] != 0

@@ -58,13 +58,14 @@ def test_the_ablation_takes_every_separable_part_out_once():
     experiments = [overrides[0].removeprefix("experiment=") for overrides in jobs("ablation")]
     assert experiments[0] == "paper"
     assert set(PARTS.values()) <= set(experiments)
+    assert set(choices_of("experiment")) - set(experiments) == {"demo", "fast", "painterly", "reference_quirks"}
     assert len(experiments) == len(set(experiments))
 
 
-def test_a_prepared_sweep_runs_by_its_name(tmp_path, call_command, jobs_of):
+def test_a_prepared_sweep_runs_by_its_name(tmp_path, toy_settings, call_command, jobs_of):
     done = call_command(
         tmp_path / "unused",
-        *("sweep=recomposers", "dataset=demo", "describer=generic", "sampler.steps=2", "evaluator=none"),
+        *("sweep=recomposers", "dataset=demo", *toy_settings, "sampler.steps=2"),
         *("metrics=[full]", "trainer=cpu", f"hydra.sweep.dir={tmp_path / 'sweep'}"),
     )
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ def shares(folder):
 
 
 def test_two_processes_give_the_rows_of_one_baseline(tmp_path, run_command, call_command, rows_of):
-    baseline = ("dataset=mini", "dataset.limit=3", "method=reinhard", "metrics=[full]")
+    baseline = ("dataset=mini", "dataset.limit=3", "method=reinhard", "metrics=[ihd256]", "output=minimal")
     one, two = tmp_path / "one", tmp_path / "two"
     assert call_command(one, *baseline, "trainer=cpu").returncode == 0
     done = run_command(two, *baseline, *TWO_PROCESSES)

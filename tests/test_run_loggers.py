@@ -8,7 +8,7 @@ from diffharmon.errors import InputError, ResultError
 from diffharmon.logger.csv import Csv
 from diffharmon.run.loggers import open_loggers
 
-RUN = ("dataset=mini", "dataset.limit=3", "method=reinhard", "metrics=[full]", "trainer=cpu")
+RUN = ("dataset=mini", "dataset.limit=2", "method=reinhard", "metrics=[ihd256]", "trainer=cpu")
 
 
 class ClosingLogger(Csv):
@@ -60,32 +60,34 @@ def test_a_logger_that_fails_costs_no_image_and_is_named(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(Csv, part, fail)
     done = call_command(tmp_path / "run", *RUN, "logger=[csv]")
-    assert [row["status"] for row in results.read_rows(tmp_path / "run")] == ["ok"] * 3
+    assert [row["status"] for row in results.read_rows(tmp_path / "run")] == ["ok"] * 2
     assert done.returncode == 2
     assert done.stdout.count("logger csv failed, the run goes on without it") == 1
     assert "not logged by logger csv: " + type(error).__name__ in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), OSError("encoder error"), ZeroDivisionError("odd")])
-def test_a_metric_that_fails_is_the_row_of_that_image(tmp_path, monkeypatch, call_command, error):
+def test_a_metric_that_fails_is_the_row_of_that_image(tmp_path, monkeypatch, call_command):
+    """One run has an image for each error, and one that is well."""
     from diffharmon.metrics import PixelMetrics
 
-    measure, calls = PixelMetrics.measure, []
+    errors = (OSError(28, "No space left"), OSError("encoder error"), ZeroDivisionError("odd"))
+    measure, names = PixelMetrics.measure, []
 
-    def fail_once(self, sample):
-        calls.append(sample.composite.name)
-        if calls.count(calls[0]) == len(calls):
-            raise error
+    def fail_but_for_the_last(self, sample):
+        names.extend({sample.composite.name} - set(names))
+        number = names.index(sample.composite.name)
+        if number < len(errors):
+            raise errors[number]
         return measure(self, sample)
 
-    monkeypatch.setattr(PixelMetrics, "measure", fail_once)
-    done = call_command(tmp_path / "run", *RUN)
+    monkeypatch.setattr(PixelMetrics, "measure", fail_but_for_the_last)
+    done = call_command(tmp_path / "run", *RUN, f"dataset.limit={len(errors) + 1}")
     rows = {row["name"]: row for row in results.read_rows(tmp_path / "run")}
-    assert sorted(row["status"] for row in rows.values()) == ["error", "ok", "ok"]
-    failed = rows[calls[0]]
-    assert failed["stage"] == "measure"
-    assert str(error) in failed["error"]
-    assert results.picture_folder(tmp_path / "run", failed).joinpath("harmonized.png").is_file()
+    assert [rows[name]["status"] for name in names] == ["error"] * 3 + ["ok"]
+    for name, error in zip(names, errors, strict=False):
+        assert rows[name]["stage"] == "measure"
+        assert str(error) in rows[name]["error"]
+        assert results.picture_folder(tmp_path / "run", rows[name]).joinpath("harmonized.png").is_file()
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

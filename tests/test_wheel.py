@@ -37,7 +37,14 @@ def test_it_runs_outside_the_checkout(unpacked, tmp_path):
         "import diffharmon; assert 'content' in diffharmon.__file__, diffharmon.__file__;"
         "from diffharmon.run import main; main()"
     )
-    arguments = ["experiment=demo", "evaluator=none", "sampler.steps=2", "hydra.run.dir=out", "trainer=cpu"]
+    arguments = [
+        "experiment=demo",
+        "evaluator=none",
+        "sampler.steps=2",
+        "output=minimal",
+        "hydra.run.dir=out",
+        "trainer=cpu",
+    ]
     line = [sys.executable, "-c", code, str(unpacked), *arguments]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

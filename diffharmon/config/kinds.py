@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from diffharmon.config.signatures import parameters_of
-from diffharmon.config.values import PRIMITIVES, is_component
+from diffharmon.config.values import PRIMITIVES, holds, is_component
 from diffharmon.errors import ConfigError
 
 # Config groups and the protocols in `diffharmon.protocols` that their classes implement.
@@ -152,7 +152,7 @@ def fill_defaults(node: DictConfig, target: type) -> None:
     own = inspect.signature(target).parameters
     with open_dict(node):
         for name, parameter in parameters_of(target).items():
-            if name in node or name not in own or parameter.required or any(classes(parameter.annotation)):
+            if holds(node, name) or name not in own or parameter.required or any(classes(parameter.annotation)):
                 continue
             default = parameter.default
             if isinstance(default, tuple):

@@ -20,7 +20,7 @@ from diffharmon.config.recommended import KEY as RECOMMENDED
 from diffharmon.config.recommended import USES
 from diffharmon.config.signatures import Parameter, Parameters, declared_parameters, parameters_of
 from diffharmon.config.source import UNKNOWN
-from diffharmon.config.values import Mismatch, fit, shown
+from diffharmon.config.values import Mismatch, fit, holds, shown
 from diffharmon.errors import ConfigError
 
 
@@ -168,9 +168,10 @@ def check_setting(key: str, node: DictConfig, name: str, parameter: Parameter) -
         ConfigError: With the full key.
     """
     path = f"{key}.{name}" if key else name
-    if OmegaConf.is_missing(node, name) or (name not in node and parameter.required):
+    given = holds(node, name)
+    if not given and (parameter.required or OmegaConf.is_missing(node, name)):
         raise ConfigError(f"{path}: a value is required, none was given")
-    if name not in node or parameter.annotation is UNKNOWN:
+    if not given or parameter.annotation is UNKNOWN:
         return
     value = resolved(path, node, name)
     try:

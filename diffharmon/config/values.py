@@ -40,6 +40,14 @@ class Mismatch(Exception):
         self.expected, self.value, self.place = expected, value, place
 
 
+def holds(node: DictConfig, name: str) -> bool:
+    """Return whether a node has a value under a name.
+
+    Most settings are absent, and for each of those OmegaConf's own ``in`` takes the time to word an error.
+    """
+    return name in node.keys() and name in node  # noqa: SIM118
+
+
 def fit(value: Any, kind: Any) -> Any:
     """Return a value in the type that is declared: 3 for a float is 3.0, and "3" from the environment is 3.
 

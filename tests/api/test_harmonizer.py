@@ -41,8 +41,13 @@ def files(demo, tmp_path_factory):
     return folder / "cup.png", folder / "cup_mask.png"
 
 
-def test_words_harmonize_the_demo(harmonizer, files, demo):
-    result = harmonizer(*files, **WORDS)
+@pytest.fixture(scope="module")
+def result(harmonizer, files):
+    """The demo, harmonized once for all that is asked of it."""
+    return harmonizer(*files, **WORDS)
+
+
+def test_words_harmonize_the_demo(result, demo):
     assert fpsnr(result.harmonized, demo.real, demo.mask) > fpsnr(demo.image, demo.real, demo.mask) + 3
     assert result.words.background == ("bright", "warm")
     assert any(variant.harmonized is result.harmonized for variant in result.variants)
@@ -53,10 +58,10 @@ def test_words_harmonize_the_demo(harmonizer, files, demo):
     assert len(repr(result)) < 600  # words and score, not pixels
 
 
-def test_every_kind_of_picture_comes_back_as_it_came(harmonizer, files):
+def test_every_kind_of_picture_comes_back_as_it_came(harmonizer, files, result):
     picture, mask = (Image.open(path) for path in files)
     array, cover = np.asarray(picture), np.asarray(mask)
-    wanted = np.asarray(harmonizer(*files, **WORDS).image)
+    wanted = np.asarray(result.image)
     assert np.array_equal(np.asarray(harmonizer(picture, mask, **WORDS).image), wanted)
     found = harmonizer(array, cover, **WORDS).image
     assert isinstance(found, np.ndarray)
@@ -70,8 +75,8 @@ def test_every_kind_of_picture_comes_back_as_it_came(harmonizer, files):
     assert np.array_equal(deep[cover == 0], array[cover == 0].astype(np.uint16) * 257)
 
 
-def test_strength_belongs_to_the_call(harmonizer, files):
-    half, none, full = (harmonizer(*files, **WORDS, strength=value) for value in (0.5, 0.0, None))
+def test_strength_belongs_to_the_call(harmonizer, files, result):
+    half, none, full = (*(harmonizer(*files, **WORDS, strength=value) for value in (0.5, 0.0)), result)
     assert torch.equal(none.harmonized, none.composite.image)
     change = full.harmonized - full.composite.image
     assert (half.harmonized - half.composite.image).abs().mean() < 0.7 * change.abs().mean()
@@ -93,8 +98,7 @@ def test_a_cut_out_over_a_background_is_a_composite(harmonizer, demo):
         harmonizer(foreground=array, background=array)
 
 
-def test_results_are_saved_and_made_a_lookup_table(harmonizer, files, tmp_path):
-    result = harmonizer(*files, **WORDS)
+def test_results_are_saved_and_made_a_lookup_table(result, tmp_path):
     saved = np.asarray(Image.open(result.save(tmp_path / "result.png")))
     assert np.array_equal(saved, np.asarray(result.image))
     lut = result.lut()
@@ -105,7 +109,7 @@ def test_results_are_saved_and_made_a_lookup_table(harmonizer, files, tmp_path):
     assert lut.error < 0.03
 
 
-def test_threads_take_turns_and_get_the_same(harmonizer, files):
+def test_threads_take_turns_and_get_the_same(harmonizer, files, result):
     results = {}
 
     def run(number):
@@ -117,6 +121,7 @@ def test_threads_take_turns_and_get_the_same(harmonizer, files):
     for thread in threads:
         thread.join()
     assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], result.harmonized), "also as one alone"
 
 
 def test_what_does_not_fit_is_refused(harmonizer, files):

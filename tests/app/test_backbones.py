@@ -10,11 +10,19 @@ from toys import write_sdxl
 from diffharmon.api.harmonizer import Harmonizer
 from diffharmon.app.actions import Actions, Asked
 from diffharmon.app.limits import Limits
-from diffharmon.app.page import Page
 from diffharmon.app.visits import Visits
 
 SIDE = 64
 NAME = "it's mein Käse (1), a=b.png"
+
+
+def built(actions):
+    """Build the page; gradio takes seconds to import, which only these tests shall wait for."""
+    from diffharmon.app.page import Page
+
+    page = Page(actions)
+    page.build()
+    return page
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +45,7 @@ def test_the_page_works_on_any_backbone_and_its_command_repeats_the_result(
     overrides = [f"backbone={choice}", f"backbone.path={folder}", f"backbone.size={SIDE}", "sampler.steps=2"]
     overrides += ["evaluator=none", "describer=clip", "describer.words=2", "trainer=cpu"]
     actions = Actions(Harmonizer(*overrides), Visits(tmp_path / "visits", 3), Limits(), overrides)
-    Page(actions).build()
+    built(actions)
     asked = Asked(*photo, object="cat", foreground=["dim:0.5", "cold"], background=["bright"], strength=0.8, seed=3)
     visit = actions.visits.of("one")
     finished = actions.harmonize(visit, asked, lambda *_: None)
@@ -55,7 +63,6 @@ def test_the_page_works_on_any_backbone_and_its_command_repeats_the_result(
 
 def test_a_method_without_words_has_a_page_too(tmp_path):
     actions = Actions(Harmonizer(method="reinhard"), Visits(tmp_path, 3), Limits())
-    page = Page(actions)
-    page.build()
+    page = built(actions)
     assert not page.foreground.visible
     assert not page.object.visible

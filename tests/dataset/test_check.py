@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,8 +5,6 @@ from PIL import Image
 from diffharmon.dataset.check import PUBLISHED, SPLITS, check
 from diffharmon.dataset.iharmony4 import SUBSETS, IHarmony4
 from diffharmon.errors import InputError
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_dataset.py"
 
 
 def picture(path, size=(24, 20), mask=False):
@@ -135,14 +129,14 @@ def test_no_dataset_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(("damaged", "code", "says"), [("", 0, "nothing is wrong"), ("mask", 1, "1 missing")])
-def test_command(root, damaged, code, says):
+def test_command(root, check_dataset, damaged, code, says):
     damage(root, damaged)
-    done = subprocess.run([sys.executable, SCRIPT, root, "--sample"], capture_output=True, text=True)
+    done = check_dataset(root, "--sample")
     assert (done.returncode, says in done.stdout) == (code, True), done.stderr
 
 
-def test_command_without_a_folder(tmp_path):
-    done = subprocess.run([sys.executable, SCRIPT, tmp_path / "x"], capture_output=True, text=True)
+def test_command_without_a_folder(tmp_path, check_dataset):
+    done = check_dataset(tmp_path / "x")
     assert done.returncode == 2
     assert done.stderr.startswith("error: root ")
 

@@ -1,9 +1,5 @@
 """The layouts of benchmarks beside iHarmony4's own, each as a made folder of a few images."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import imagecodecs
 import numpy as np
 import pytest
@@ -14,8 +10,6 @@ from diffharmon.config import build, composed
 from diffharmon.dataset.check import check, check_flat, check_single, layout_of, subsets_of
 from diffharmon.dataset.flat import Flat
 from diffharmon.errors import InputError
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_dataset.py"
 
 
 def photo(path, value=100, size=(24, 20)):
@@ -147,6 +141,6 @@ def test_the_shrunk_hadobe5k(tmp_path, place):
     assert problem.text == "2 composites are listed, 2,160 were published"
 
 
-def test_the_command_recognizes_the_layout(realhm):
-    done = subprocess.run([sys.executable, SCRIPT, realhm, "--sample"], capture_output=True, text=True)
+def test_the_command_recognizes_the_layout(realhm, check_dataset):
+    done = check_dataset(realhm, "--sample")
     assert (done.returncode, done.stdout.splitlines()) == (0, ["layout: realhm", "nothing is wrong"]), done.stderr

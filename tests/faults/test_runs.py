@@ -158,7 +158,7 @@ def test_a_sweep_reports_itself(tmp_path, photos, call_command):
     records = [json.loads((tmp_path / "bad" / job / "run.json").read_text()) for job in "01"]
     assert [record["status"] for record in records] == ["failed", "failed"]
     assert "/nor/this.png" in records[1]["error"]
-    done = call_command(tmp_path / "good", "-m", *photos, "seed=0,1", "name=x,y")
+    done = call_command(tmp_path / "good", "-m", *photos, "seed=0,1")
     assert done.returncode == 0, done.stderr
     assert "have exactly the same results" in done.stdout
     assert "diffharmon-report" in done.stdout

@@ -12,7 +12,13 @@ from diffharmon.structure.attention import CrossAttention, SelfAttention
 
 
 @pytest.fixture
-def method(backbone):
+def method(build_method):
+    """Build the method with some parts and settings changed."""
+    return build_method
+
+
+@pytest.fixture(scope="session")
+def build_method(backbone):
     """Build the method with some parts and settings changed: one iteration, a few steps, no optimizer."""
 
     def build(**changes):

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -16,12 +16,23 @@ from diffharmon.sampler.ddim import DDIM
 from diffharmon.structure.attention import CrossAttention, SelfAttention
 from diffharmon.structure.edges import EdgeLoss
 from diffharmon.structure.sobel import Sobel
-from diffharmon.types import ignore
+from diffharmon.types import Composite, Event, Outcome, ignore
 
 
-@pytest.fixture
-def paper(method):
-    return method(
+@dataclass(frozen=True)
+class Harmonized:
+    """What one harmonization gave and reported, and whether it wrote to its input."""
+
+    composite: Composite
+    outcome: Outcome
+    events: tuple[Event, ...]
+    written: bool
+
+
+@pytest.fixture(scope="module")
+def paper(build_method, toy_composite):
+    """The whole method, run once for all that is seen on it."""
+    method = build_method(
         embedding={"text": TextRefine(divisor=8), "unconditional": NullText(guidance=2.5, updates_every=3)},
         structure={
             "cross_attention": CrossAttention(),
@@ -30,10 +41,14 @@ def paper(method):
         },
         policy=Policy(iterations=2, ties="last"),
     )
+    before, events = (toy_composite.image.clone(), toy_composite.mask.clone()), []
+    outcome = method.harmonize(toy_composite, events.append)
+    same = torch.equal(toy_composite.image, before[0]) and torch.equal(toy_composite.mask, before[1])
+    return Harmonized(toy_composite, outcome, tuple(events), not same)
 
 
-def test_the_whole_method_runs_at_full_size_and_leaves_the_background(paper, composite):
-    outcome = paper.harmonize(composite, ignore)
+def test_the_whole_method_runs_at_full_size_and_leaves_the_background(paper):
+    composite, outcome = paper.composite, paper.outcome
     image = outcome.best.image
     assert image.shape == composite.image.shape
     background = (composite.mask == 0).expand(3, -1, -1)
@@ -63,11 +78,8 @@ def test_the_ground_truth_is_never_seen(method, composite):
     assert torch.equal(watched.harmonize(composite, ignore).best.image, blind.best.image)
 
 
-def test_the_input_is_not_written_to(paper, composite):
-    before = composite.image.clone(), composite.mask.clone()
-    paper.harmonize(composite, ignore)
-    assert torch.equal(composite.image, before[0])
-    assert torch.equal(composite.mask, before[1])
+def test_the_input_is_not_written_to(paper):
+    assert not paper.written
 
 
 def test_each_iteration_starts_from_the_former_result(method, composite):
@@ -130,8 +142,8 @@ def test_a_square_photo_is_the_same_on_both_canvases(method, backbone, fitting, 
     assert torch.equal(*images)
 
 
-def test_costs_are_counted_by_stage(paper, composite):
-    costs = paper.harmonize(composite, ignore).costs
+def test_costs_are_counted_by_stage(paper):
+    costs = paper.outcome.costs
     calls = {stage: cost.network_calls for stage, cost in costs.items()}
     updates = 1 + 1 + 1 + 2 + 2
     assert calls["inversion"] == 2 * 5
@@ -152,10 +164,8 @@ def test_one_pass_needs_nobody_watching(method, composite):
     assert torch.equal(alone.image, plain.harmonize(composite, ignore).best.image)
 
 
-def test_events_reach_the_observer(paper, composite):
-    events = []
-    paper.harmonize(composite, events.append)
-    assert {event.stage for event in events} == {"inversion", "text", "unconditional", "edit"}
+def test_events_reach_the_observer(paper):
+    assert {event.stage for event in paper.events} == {"inversion", "text", "unconditional", "edit"}
 
 
 def test_direct_inversion_makes_the_source_branch_the_photo(method, backbone, composite):

@@ -1,9 +1,13 @@
 """Oracle edits: the true photo as an editor would return it, moved, resized, recompressed."""
 
+from dataclasses import replace
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from diffharmon import images
 from diffharmon.dataset.mini import Mini
@@ -21,7 +25,28 @@ NAMES = ("coffee_1_1", "chelsea_1_2", "rocket_1_2")
 @pytest.fixture(scope="module")
 def composites():
     data = Mini()
-    return {data.name(index): data[index] for index in range(len(data)) if data.name(index) in NAMES}
+    return {data.name(index): halved(data[index]) for index in range(len(data)) if data.name(index) in NAMES}
+
+
+def halved(composite):
+    """The same photo at half the size, which takes a fraction of the time to register."""
+    sides = [side // 2 for side in composite.image.shape[1:]]
+    parts = {name: getattr(composite, name)[None] for name in ("image", "mask", "real")}
+    small = {name: functional.interpolate(part, sides, mode="area")[0] for name, part in parts.items()}
+    return replace(composite, **{**small, "mask": (small["mask"] > 0.5).float()})
+
+
+@pytest.fixture(scope="module")
+def gain_in_place(composites, tmp_path_factory):
+    """What an edit of a size gains that shows the photo where it is."""
+
+    @cache
+    def measure(name, size):
+        composite = composites[name]
+        picture = moved(array(composite.real), size=size)
+        return gain(composite, harmonize(composite, picture, tmp_path_factory.mktemp("still")))
+
+    return measure
 
 
 def array(image):
@@ -61,16 +86,14 @@ def harmonize(composite, picture, folder, **options):
     [
         {"zoom": 1.015, "shift": (0.01, -0.008)},
         {"zoom": 1.04},
-        {"degrees": -2.0, "zoom": 0.96, "shift": (0.05, -0.05), "size": (1024, 1024)},
-        {"degrees": 2.0, "zoom": 1.04, "shift": (-0.05, 0.05), "size": (900, 500)},
+        {"degrees": -2.0, "zoom": 0.96, "shift": (0.05, -0.05), "size": (512, 512)},
+        {"degrees": 2.0, "zoom": 1.04, "shift": (-0.05, 0.05), "size": (450, 250)},
     ],
 )
-def test_a_moved_edit_loses_little_against_one_in_place(composites, name, change, tmp_path):
+def test_a_moved_edit_loses_little_against_one_in_place(composites, gain_in_place, name, change, tmp_path):
     composite = composites[name]
-    real = array(composite.real)
-    still = gain(composite, harmonize(composite, moved(real, size=change.get("size")), tmp_path))
-    found = gain(composite, harmonize(composite, moved(real, **change), tmp_path))
-    assert found > still - 4
+    found = gain(composite, harmonize(composite, moved(array(composite.real), **change), tmp_path))
+    assert found > gain_in_place(name, change.get("size")) - 4
     assert found > 10
 
 

@@ -22,7 +22,7 @@ PAPER = (
 )
 
 
-@pytest.mark.parametrize("settings", [(), PAPER], ids=["default", "paper"])
+@pytest.mark.parametrize("settings", [("sampler.steps=4",), PAPER], ids=["default", "paper"])
 def test_counted_calls_are_those_of_a_run(settings, toy_settings, tmp_path, call_command):
     given = (*toy_settings, *WORDS, *settings)
     done = call_command(tmp_path / "run", *given, "metrics=[full]", "evaluator=none", "method.policy.iterations=2")

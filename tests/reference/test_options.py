@@ -193,6 +193,7 @@ def test_the_structure_of_the_current_image_drifts(backbone, composite):
     for source in ("composite", "current"):
         chosen = method(
             backbone,
+            sampler=DDIM(steps=2, direct_inversion=False),
             embedding={"unconditional": NullText(guidance=2.5)},
             structure={"sobel": EdgeLoss(Sobel(), weight=100.0)},
             structure_from=source,

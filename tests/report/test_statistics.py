@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 from diffharmon.report.statistics import compare, estimate, holm, significance
 
@@ -59,6 +60,12 @@ def test_significance_is_exact_for_few_pairs_of_one_sign():
     assert significance([0.5, 1.0, 2.0, 3.5, 4.0, 7.0]) == pytest.approx(2 / 2**6)
     assert significance([0.0] * 6) == 1.0
     assert math.isnan(significance([1.0, 2.0, 3.0, 4.0, 5.0])), "five pairs cannot reach 0.05"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(-3, 3).map(float), min_size=6, max_size=9).filter(any))
+def test_significance_of_few_pairs_with_ties_and_zeros_is_scipys(gains):
+    assert significance(gains) == pytest.approx(wilcoxon(gains, zero_method="zsplit").pvalue, rel=1e-9)
 
 
 def test_holm_agrees_with_a_worked_example_and_ignores_nan():

@@ -1,6 +1,8 @@
 """Every recipe runs end to end at toy size, exports what loads, and resumes exactly."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,11 +54,25 @@ def recipe(name: str, root: Path, output: Path, autoencoder: Path, *overrides: s
         return compose("train", values)
 
 
+@pytest.fixture(scope="module")
+def trained(
+    photo_root: Path, tmp_path_factory: pytest.TempPathFactory, toy_autoencoder: Path
+) -> Callable[[str], tuple[Path, Path]]:
+    """Train by a recipe once for all tests; gives the run's folder and the exported model."""
+
+    @cache
+    def train(name: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp(name)
+        return folder, fit(recipe(name, photo_root, folder, toy_autoencoder))
+
+    return train
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_runs_and_exports(name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path) -> None:
-    exported = fit(recipe(name, photo_root, tmp_path, toy_autoencoder))
-    assert list((tmp_path / "samples").glob("step_*.png"))
-    rows = (tmp_path / "curves" / "version_0" / "metrics.csv").read_text().splitlines()
+def test_a_recipe_runs_and_exports(name: str, trained: Callable[[str], tuple[Path, Path]]) -> None:
+    folder, exported = trained(name)
+    assert list((folder / "samples").glob("step_*.png"))
+    rows = (folder / "curves" / "version_0" / "metrics.csv").read_text().splitlines()
     assert "val/" in rows[0]
     assert len(rows) > 4
     image = torch.rand(1, 3, 64, 64)
@@ -86,14 +102,14 @@ def test_a_recipe_runs_and_exports(name: str, photo_root: Path, tmp_path: Path, 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_exported_model_is_measured_without_training(
-    name: str, photo_root: Path, tmp_path: Path, toy_autoencoder: Path
+    name: str, photo_root: Path, trained: Callable[[str], tuple[Path, Path]], toy_autoencoder: Path
 ) -> None:
-    exported = fit(recipe(name, photo_root, tmp_path / "run", toy_autoencoder))
+    folder, exported = trained(name)
     before = {path.name: path.read_bytes() for path in exported.rglob("*.safetensors")}
     overrides = [f"measure={exported}", "trainer.precision=32-true"]
-    config = recipe(name, photo_root, tmp_path / "run", toy_autoencoder, *overrides)
+    config = recipe(name, photo_root, folder, toy_autoencoder, *overrides)
     fit(config)
-    values = json.loads((tmp_path / "run" / "measured.json").read_text())
+    values = json.loads((folder / "measured.json").read_text())
     assert values
     assert all(key.startswith("val/") for key in values)
     assert before == {path.name: path.read_bytes() for path in exported.rglob("*.safetensors")}
@@ -130,8 +146,10 @@ def test_a_mistyped_key_is_refused_by_name(photo_root: Path, tmp_path: Path, toy
         fit(config)
 
 
-def test_a_new_run_may_start_from_an_exported_model(photo_root: Path, tmp_path: Path, toy_autoencoder: Path) -> None:
-    exported = fit(recipe("autoencoder", photo_root, tmp_path / "first", toy_autoencoder))
+def test_a_new_run_may_start_from_an_exported_model(
+    photo_root: Path, tmp_path: Path, trained: Callable[[str], tuple[Path, Path]], toy_autoencoder: Path
+) -> None:
+    _, exported = trained("autoencoder")
     further = recipe(
         "autoencoder",
         photo_root,

@@ -36,6 +36,7 @@ def test_a_whole_iteration_equals_the_public_code(method, case):
     assert not failed(rows)
 
 
+@pytest.mark.slow
 def test_the_second_iteration_from_the_golden_first_does_too(method, case):
     assert not failed(free_rows(method, case, 1, "free"))
 
@@ -44,9 +45,9 @@ def test_the_second_iteration_from_the_golden_first_does_too(method, case):
     ("part", "attribute", "value", "moved"),
     [
         ("text", "mask_antialias", True, {"text_loss", "text_emb", "uncond_opt"}),
-        ("text", "regularization", 0.0, {"text_emb", "p2p_latents"}),
+        pytest.param("text", "regularization", 0.0, {"text_emb", "p2p_latents"}, marks=pytest.mark.slow),
         ("unconditional", "stale_first", False, {"uncond_opt", "uncond_latents"}),
-        ("unconditional", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}),
+        pytest.param("unconditional", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_plausible_mistake_is_caught(method, case, part, attribute, value, moved):
