@@ -97,6 +97,13 @@ def test_each_iteration_starts_from_the_former_result(method, composite):
     assert seen[2] is outcome.attempts[2].image
 
 
+def test_each_iteration_inverts_the_former_result(paper):
+    latents = [event.values["latent"] for event in paper.events if event.stage == "inversion"]
+    first, second = latents[: len(latents) // 2], latents[len(latents) // 2 :]
+    assert len(first) == len(second) == 5
+    assert not any(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
 def test_the_structure_kept_is_the_photos_in_every_iteration(method, composite):
     seen = []
 
