@@ -2,10 +2,9 @@
 
     python experiments/reader/deciding.py PHOTOS OUTPUT [--count 100]
 
-PHOTOS is the training data. The change is applied directly, as `method=colour_map` does. `evaluator=reader` judges
-composites of every kind (see `opinions.py`) and what the change makes of them. Prints gain and share made worse for
-rules by the score before and by how the change moves the odds, and the share of photos that are changed by less than
-38 dB although nobody altered them. The last rows keep a change that is left out elsewhere, but within a distance.
+PHOTOS is the training data. Composites of every kind (see `opinions.py`) are harmonized by the defaults, but always
+changed, and judged before and after by `evaluator=reader`. Prints gain and share made worse for rules by the score
+before and by how the change moves the odds, and the share of photos changed by less than 38 dB that nobody had altered.
 """
 
 import argparse
@@ -17,21 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from choose import CHOSEN, CLOSE, WORDS, harmonized, mixed, opinions
+from choose import CLOSE
 from opinions import images
 from torch import Tensor
 
 from diffharmon import metrics
-from diffharmon.condition.reader.reading import LightReader
 from diffharmon.config import build, composed
-from diffharmon.protocols import Evaluator
+from diffharmon.images import from_uint8, to_uint8
+from diffharmon.protocols import Method
 from diffharmon.run import quiet_libraries
-from diffharmon.types import Composite
+from diffharmon.types import Composite, ignore
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, untouched
 
-SCORES = (0.16, 0.2, 0.25, 0.35, 0.5)
+SCORES = (0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 FACTORS = (2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 8)
 UNALTERED = "untouched photos"
 
@@ -54,12 +53,13 @@ class Trial:
     after: float
     distance: float
 
-    def gain(self, share: float = 1.0) -> float:
-        """Gain in foreground PSNR of so much of the change."""
+    def gain(self) -> float:
+        """Gain in foreground PSNR."""
         mask = (self.composite.mask > 0.5).float()
-        image = self.composite.image.lerp(self.result, share)
-        before = metrics.fpsnr(self.composite.image, self.composite.real, mask)
-        return metrics.fpsnr(image, self.composite.real, mask) - before
+        before, after = (
+            metrics.fpsnr(image, self.composite.real, mask) for image in (self.composite.image, self.result)
+        )
+        return after - before
 
 
 Rule = Callable[[Trial], bool]
@@ -80,9 +80,9 @@ def main() -> None:
     parts = {"images": folder / "images", "masks": folder / "masks", "reals": folder / "images"}
     photos = build(composed(["dataset=folder"], {f"dataset.{name}": str(path) for name, path in parts.items()}).dataset)
     given[UNALTERED] = [photos[index] for index in range(len(photos))]
-    readers = [LightReader(near=near, clip=clip) for near, clip in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
-    judge = build(composed(["evaluator=reader"]).evaluator)
-    tried = {kind: [trial(readers, judge, one) for one in found] for kind, found in given.items()}
+    always = [f"evaluator.recommended.{name}=null" for name in ("skip_above", "min_odds_gain")]
+    method = build(composed(always).method)
+    tried = {kind: [trial(method, one) for one in found] for kind, found in given.items()}
     real = tried.pop(UNALTERED)
     titles = [f"{kind}, {len(found)}" for kind, found in tried.items()]
     print(f"| changed | {' | '.join(titles)} | {UNALTERED}, {len(real)} |\n|---|{'---|' * (len(tried) + 1)}")
@@ -93,14 +93,6 @@ def main() -> None:
         }
         changed = np.mean([rule(one) and one.distance < CLOSE for one in real])
         print(f"| {name} | {' | '.join(map(cell, made.values()))} | {100 * changed:.0f} % |", flush=True)
-    for limit in (42.0, CLOSE + 0.5):
-        for factor in (4, 5):
-            rule = rules()[f"odds times {factor}"]
-            made = {kind: [one.gain(share(one, rule, limit)) for one in found] for kind, found in tried.items()}
-            print(
-                f"| odds times {factor}, else within {limit:g} dB | {' | '.join(map(cell, made.values()))} | |",
-                flush=True,
-            )
 
 
 def rules() -> dict[str, Rule]:
@@ -112,19 +104,22 @@ def rules() -> dict[str, Rule]:
         f"odds times {factor}": lambda one, factor=factor: one.after - one.before >= math.log(factor)
         for factor in FACTORS
     }
-    return {"always": lambda one: True, **scores, **odds}
+    both: dict[str, Rule] = {
+        f"score below {limit} and odds times {factor}": lambda one, names=(limit, factor): (
+            scores[f"score below {names[0]}"](one) and odds[f"odds times {names[1]}"](one)
+        )
+        for limit in (0.35, 0.4, 0.45, 0.5)
+        for factor in (3, 3.5, 4)
+    }
+    return {"always": lambda one: True, **scores, **odds, **both}
 
 
-def trial(readers: list[LightReader], judge: Evaluator, composite: Composite) -> Trial:
+def trial(method: Method, composite: Composite) -> Trial:
     """Change an image, and judge it before and after."""
-    result = harmonized(composite, mixed(opinions(readers, composite), CHOSEN))
-    before, after = (judge.score(image, composite.mask, WORDS).terms["logit"] for image in (composite.image, result))
+    attempts = method.harmonize(composite.blind(), ignore).attempts
+    before, after = (attempts[place].score.terms["logit"] for place in (0, -1))
+    result = from_uint8(to_uint8(attempts[-1].image))
     return Trial(composite, result, before, after, metrics.psnr(result, composite.image))
-
-
-def share(one: Trial, rule: Rule, limit: float) -> float:
-    """How much of a change is made: all where the rule says so, else what keeps the result within the distance."""
-    return 1.0 if rule(one) else min(1.0, 10 ** ((one.distance - limit) / 20))
 
 
 def cell(gains: list[float]) -> str:
