@@ -31,10 +31,10 @@ app: $(STAMP) ## Open the page to harmonize photos in a browser: make app ARGUME
 	$(BIN)/diffharmon-app $(ARGUMENTS)
 
 test: $(STAMP) ## Run the default tests.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(STAMP) ## Run all tests, the slow ones too.
-	$(BIN)/python -m pytest -n 2 -m 'not gpu and not weights'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not gpu and not weights'
 
 gpu: $(STAMP) ## Test on the accelerator that is there, then measure calls at Stable Diffusion 2's size on it: outputs/gpu.md.
 	mkdir -p outputs
