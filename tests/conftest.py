@@ -25,7 +25,7 @@ from diffharmon.structure.pidinet_network import PiDiNetNetwork
 from diffharmon.types import Composite, Conditioning, Description, Guidance, Inversion, StructureGuidance
 
 torch.set_num_threads(1)
-# What the libraries hold for good is looked through at every collection, which takes a tenth of the time.
+# What the libraries hold for good is looked through at every collection, which takes its time.
 gc.set_threshold(50_000, 20, 50)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

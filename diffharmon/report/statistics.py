@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap, norm, rankdata, wilcoxon
+from scipy.stats import bootstrap, norm, permutation_test, rankdata, wilcoxon
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -106,16 +106,20 @@ def significance(gains: Sequence[float]) -> float:
 
 
 def counted_p(gains: np.ndarray) -> float:
-    """Two-sided p-value of the signed-rank test from the count of all ways to sign the ranks, tied or not.
+    """Two-sided p-value of the signed-rank test from all ways to sign the ranks, tied or not.
 
-    Differences of zero share their rank between both signs, so they take part in the ranking alone.
+    Differences of zero share their rank between both signs, so they take part in the ranking alone. ``wilcoxon`` counts
+    the same where ranks are tied, but asks for its statistic once for each way.
     """
-    doubled = np.rint(2 * rankdata(np.abs(gains))).astype(int)  # A rank that two share may be half a number.
-    ways = np.ones(1)  # Of each sum of the ranks signed plus.
-    for rank in doubled[gains != 0]:
-        ways = np.convolve(ways, np.eye(rank + 1)[0] + np.eye(rank + 1)[rank])
-    found = doubled[gains > 0].sum()
-    return float(min(1.0, 2 * min(ways[: found + 1].sum(), ways[found:].sum()) / ways.sum()))
+    signed = np.sign(gains) * rankdata(np.abs(gains))
+    found = permutation_test(
+        (signed,),
+        lambda values, axis: values.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=math.inf,
+    )
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,7 +13,7 @@ import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from photos import select
+from photos import CLOSE, select
 from sklearn.metrics import roc_auc_score
 
 from diffharmon import metrics
@@ -22,7 +22,6 @@ from diffharmon.images import from_uint8, to_uint8
 from diffharmon.run import quiet_libraries
 from diffharmon.types import Attempt, Composite, ignore
 
-CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
 THRESHOLDS = (0.18, 0.22, 0.27, 0.32, 0.38, 0.44, 0.5, 0.56, 1.01)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photos import select, untouched
+from photos import CLOSE, select, untouched
 
 from diffharmon.config import composed
 from diffharmon.errors import InputError
@@ -26,7 +26,6 @@ from diffharmon.results import read_rows
 from diffharmon.run import execute, quiet_libraries
 
 METHODS = ("diffusion", "reinhard", "reinhard_near", "colour_map", "mkl", "histogram", "identity")
-CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
 
 
 @dataclass(frozen=True)

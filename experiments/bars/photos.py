@@ -12,6 +12,7 @@ from diffharmon.training.captions import object_word
 from diffharmon.training.photos import is_held_out
 
 Part = Literal["tune", "report"]
+CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
 
 
 def part_of(stem: str) -> Part:

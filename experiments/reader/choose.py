@@ -26,7 +26,6 @@ from diffharmon.types.light import LightChange
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select
 
-CLOSE = 38.0  # dB over the whole frame: a photo changed by less counts as left alone
 CHOSEN = (NEAR, CLIP, STRENGTH)  # the defaults: share of the near rule, of CLIP's reading, and strength
 MIXTURES = (
     (1.0, 0.0, 1.0),

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from choose import CLOSE
 from opinions import images
 from torch import Tensor
 
@@ -28,7 +27,7 @@ from diffharmon.run import quiet_libraries
 from diffharmon.types import Composite, ignore
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
-from photos import select, untouched
+from photos import CLOSE, select, untouched
 
 SCORES = (0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 FACTORS = (2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 8)
