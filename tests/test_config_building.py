@@ -71,6 +71,14 @@ def test_what_a_choice_recommends_is_overridden_in_one_place():
     assert composed(["evaluator=none"]).method.descriptions == 1
 
 
+def test_odds_of_scores_that_are_no_probabilities_are_refused_before_loading():
+    asked = ["evaluator.recommended.min_odds_gain=3", "backbone.path=/nowhere"]
+    for evaluator, name in (("none", "NoEvaluator"), ("clip", "Clip"), ("prior", "Prior")):
+        with pytest.raises(ConfigError, match=rf"policy\.min_odds_gain: odds are .* which {name}'s score is not"):
+            build(composed([f"evaluator={evaluator}", *asked]).method)
+    assert build(composed(["evaluator=classifier", asked[0]]).method).policy.min_odds_gain == 3
+
+
 def test_a_composed_configuration_holds_the_defaults_that_no_file_lists():
     config = composed(["backbone=sd15", "structure=[self_attention]"])
     assert (config.backbone.size, config.trainer.threads) == (512, None)

@@ -1,4 +1,4 @@
-"""What the parts of a method need of its backbone, checked before any weights load."""
+"""What the parts of a method need of each other, checked before any weights load."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,12 +21,16 @@ NEEDS = {
 # What a sampler may lack: an inversion that denoising leads back along, which null-text optimization follows.
 INVERSION = "inversion"
 
+# What an evaluator says of itself whose scores are probabilities, so that their odds can be compared.
+PROBABILITY = "probability"
+
 
 def check_capabilities(method: DictConfig) -> None:
-    """Refuse parts of a method that need what its backbone does not provide.
+    """Refuse parts of a method that need what its backbone, sampler or evaluator does not provide.
 
     A part names what it needs in ``needs``, a backbone what it provides in ``capabilities``; parts without ``needs``
-    work with every backbone. A sampler that inverts nothing says so by ``inverts``.
+    work with every backbone. A sampler that inverts nothing says so by ``inverts``, an evaluator whose scores are
+    probabilities by ``probability``.
 
     Raises:
         ConfigError: With the part's key and what it needs.
@@ -39,6 +43,7 @@ def check_capabilities(method: DictConfig) -> None:
             raise ConfigError(f"{key}: {part} needs a backbone that {NEEDS[need]}; {backbone.__name__} does not")
         if INVERSION in needs and not getattr(sampler, "inverts", True):
             raise ConfigError(f"{key}: {part} needs a sampler that inverts the image; {sampler.__name__} does not")
+    _check_odds(method)
 
 
 def needed(method: DictConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -52,3 +57,16 @@ def needed(method: DictConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
             for key, node in components(child, child._get_full_key(None)):
                 target = load_target(str(node._target_), key)
                 yield key, target.__name__, getattr(target, "needs", ())
+
+
+def _check_odds(method: DictConfig) -> None:
+    policy, evaluator = method.get("policy"), method.get("evaluator")
+    if evaluator is None or not isinstance(policy, DictConfig) or policy.get("min_odds_gain") is None:
+        return
+    judge = load_target(str(evaluator._target_), "evaluator")
+    if not getattr(judge, PROBABILITY, False):
+        raise ConfigError(
+            f"{policy._get_full_key('min_odds_gain')}: odds are those of a probability, which {judge.__name__}'s score "
+            "is not; expected an evaluator with the class attribute probability = True, such as evaluator=reader or "
+            "evaluator=classifier, or evaluator.recommended.min_odds_gain=null"
+        )

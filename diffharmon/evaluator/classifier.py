@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,8 @@ class Classifier:
     Raises:
         ModelError: If it cannot be found or loaded.
     """
+
+    probability: ClassVar[bool] = True  # read before weights load, by `diffharmon.config.capabilities`
 
     def __init__(self, weights: str = str(ASSETS / "evaluator")) -> None:
         # The hub's mixin prints that it loads.

@@ -1,7 +1,7 @@
 """Harmony as two networks score it: how probable it is that nobody altered the foreground."""
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 from jaxtyping import Float
@@ -29,6 +29,8 @@ class Reader:
     Raises:
         ModelError: when the weights cannot be found or loaded.
     """
+
+    probability: ClassVar[bool] = True  # read before weights load, by `diffharmon.config.capabilities`
 
     def __init__(
         self,

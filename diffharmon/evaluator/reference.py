@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -34,6 +35,8 @@ class Reference:
     Raises:
         ModelError: It cannot be read, or holds other parameters.
     """
+
+    probability: ClassVar[bool] = True  # read before weights load, by `diffharmon.config.capabilities`
 
     def __init__(self, weights: str) -> None:
         self.network = load(Path(weights).expanduser()).eval().requires_grad_(False)
