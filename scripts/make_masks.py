@@ -1,14 +1,18 @@
 """Make object masks for training photos that have none, and further ones for those that have some.
 
-    python scripts/make_masks.py PHOTOS OUTPUT [--marked ecssd,human_seg,coco128_seg]
+    python scripts/make_masks.py PHOTOS OUTPUT [--marked ecssd,human_seg,coco128_seg] [--regions COUNT]
 
 PHOTOS is the training data, `<source>/*.jpg` with `<source>/masks/<stem>__<k>__<class>.png`. OUTPUT becomes the same
 tree: links to all photos, labels and masks, and the masks that were made, numbered from 90 on. The head learns from the
 photos of the sources in --marked, whose masks name what stands out; photos held out from training teach it nothing.
 Needs `pip install '.[train-reader]'`. Prints the overlap on held-out photos and how many masks a source got.
+
+With --regions OUTPUT gets no objects but up to COUNT regions of even colour a photo, numbered from 70 on, and none of
+the masks that are there.
 """
 
 import argparse
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,11 @@ import numpy as np
 import torch
 
 from diffharmon.training import object_masks
+from diffharmon.training.colour_regions import colour_regions
 from diffharmon.training.photos import is_held_out
 from diffharmon.training.reader import imagenet
 
-FIRST = 90  # number of the first mask that is made
+FIRST, FIRST_REGION = 90, 70  # numbers of the first object and the first region that are made
 SAME = 0.3  # intersection over union from which a mask is one that the photo has
 BATCH = 8
 
@@ -71,16 +76,28 @@ def make(network: Any, head: object_masks.MaskHead, photo: Path, folder: Path) -
     for mask in object_masks.objects(image, found):
         if any((mask & other).sum() > SAME * (mask | other).sum() for other in had if other.shape == mask.shape):
             continue
-        name = f"{photo.stem}__{FIRST + count}__object.png"
-        cv2.imwrite(str(folder / name), mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+        write(mask, folder / f"{photo.stem}__{FIRST + count}__object.png")
         count += 1
     return count
 
 
-def link(source: Path, target: Path) -> None:
-    """Lay a source's photos, labels and masks out as links."""
+def cut(photo: Path, folder: Path, count: int) -> int:
+    """Write regions of even colour of one photo; gives their number."""
+    found = colour_regions(read(photo), count, zlib.crc32(photo.stem.encode()))
+    for number, mask in enumerate(found):
+        write(mask, folder / f"{photo.stem}__{FIRST_REGION + number}__region.png")
+    return len(found)
+
+
+def write(mask: np.ndarray, path: Path) -> None:
+    """Write a mask, one bit a pixel."""
+    cv2.imwrite(str(path), mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+
+
+def link(source: Path, target: Path, masks: bool) -> None:
+    """Lay a source's photos and labels out as links, and its masks if wanted."""
     (target / "masks").mkdir(parents=True, exist_ok=True)
-    for path in [*source.glob("*.jpg"), *source.glob("labels.tsv"), *source.glob("masks/*.png")]:
+    for path in [*source.glob("*.jpg"), *source.glob("labels.tsv"), *(source.glob("masks/*.png") if masks else ())]:
         place = target / path.relative_to(source)
         if not place.exists():
             place.symlink_to(path.resolve())
@@ -92,6 +109,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--marked", default="ecssd,human_seg,coco128_seg", help="sources to learn from, with commas")
+    parser.add_argument("--regions", type=int, metavar="COUNT", help="make regions of even colour instead of objects")
     options = parser.parse_args()
     sources = sorted(path for path in options.photos.iterdir() if path.is_dir())
     names = options.marked.split(",")
@@ -99,13 +117,18 @@ def main() -> None:
         parser.error(
             f"no sources {', '.join(unknown)} in {options.photos}; there are {[path.name for path in sources]}"
         )
-    network = imagenet()
-    head = learn(network, [photo for name in names for photo in sorted((options.photos / name).glob("*.jpg"))])
+    network, head = None, None
+    if options.regions is None:
+        network = imagenet()
+        head = learn(network, [photo for name in names for photo in sorted((options.photos / name).glob("*.jpg"))])
     for source in sources:
         target = options.output / source.name
-        link(source, target)
-        photos = sorted(source.glob("*.jpg"))
-        made = sum(make(network, head, photo, target / "masks") for photo in photos)
+        link(source, target, masks=head is not None)
+        photos, folder = sorted(source.glob("*.jpg")), target / "masks"
+        if head is None:
+            made = sum(cut(photo, folder, options.regions) for photo in photos)
+        else:
+            made = sum(make(network, head, photo, folder) for photo in photos)
         print(f"{source.name}: {made} masks for {len(photos)} photos", flush=True)
 
 

@@ -33,12 +33,12 @@ class ClipReading:
     ) -> None:
         self.clip, self.context, self.temperature, self.template = clip, context, temperature, template
 
-    def embed(self, composite: Composite) -> Float[Tensor, "v 2 d"]:
+    def embed(self, composite: Composite, mirrored: bool = True) -> Float[Tensor, "v 2 d"]:
         """Embed foreground and background as unit vectors, in every view of the composite."""
         whole = torch.cat([composite.image, composite.mask.to(composite.image)])
         shown = []
         for view in (whole, close_up(whole, composite.mask)):
-            for turned in (view, view.flip(-1)):
+            for turned in (view, view.flip(-1)) if mirrored else (view,):
                 shown += [self._show(turned, region) for region in (turned[3:], 1 - turned[3:])]
         return self.clip.embed_images(shown).unflatten(0, (-1, 2))
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.condition.harmony_network import HarmonyNetwork
 from diffharmon.files import ASSETS, loading
 from diffharmon.images.regions import shrink
 from diffharmon.lockstep.network_call import call_network

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchmetrics.classification import BinaryAUROC
 from transformers import CLIPModel
 
-from diffharmon.evaluator.harmony_network import HarmonyNetwork
+from diffharmon.condition.harmony_network import HarmonyNetwork
 from diffharmon.training.datamodule import PhotoData
 from diffharmon.training.schedule import adamw_with_cosine
 

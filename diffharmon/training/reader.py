@@ -1,44 +1,27 @@
 """Recipe of the reader of light."""
 
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics.classification import BinaryAUROC
 
-from diffharmon.condition.cielab import lab_to_rgb, rgb_to_lab
-from diffharmon.condition.reader import statistics
-from diffharmon.condition.reader.network import Block, ReaderNetwork
+from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.relighting import Relighting
 from diffharmon.training.composite_ways import WAYS, Relight
 from diffharmon.training.datamodule import Draw, PhotoData, Sampling
 from diffharmon.training.harmony_samples import HarmonySampler
+from diffharmon.training.light_reading import LightReadingTraining, Read
 from diffharmon.training.photos import Photos
 from diffharmon.training.reader_samples import ReaderSampler, WordSampler
 from diffharmon.training.synthesis import chance
 
-_FLOOR = 2e-4  # squared error on [0, 1], 37 dB: what lies below counts for little
-_BANDS = (0.0, 12.0, 16.0, 20.0, 26.0, 40.0)  # dB of a composite's foreground PSNR
-_UNTOUCHED_WEIGHT = 0.04  # there are as many photos as composites
-_HARMONIOUS_WEIGHT, _PATIENCE = 0.3, 6.0
-_CHROMA = 1.3  # weight of a and b when differences of colour are compared
 
-
-class ReaderTraining(LightningModule):
-    """Train the reader on pairs of a composite and its photo: the logarithm of the error its change leaves.
-
-    Minimizing the expected logarithm maximizes the expected gain in dB, so an uncertain reading is shrunk as far as
-    pays. Composites that look less harmonious than the photo they were made from count up to four times as much as
-    others: what is published, and what a user wants corrected, is of that kind. Further terms train the predicted
-    deviation (Gaussian log-likelihood of what the change leaves; it does not move the change) and the logit of having
-    been altered, by cross-entropy and by the order within a pair.
+class ReaderTraining(LightReadingTraining):
+    """Train the reader's network, see `LightReadingTraining`.
 
     Args:
         pretrained: take stem and blocks from EfficientNet-Lite0's ImageNet weights, of the training-only packages
@@ -52,6 +35,8 @@ class ReaderTraining(LightningModule):
         ranking: weight of the order within a pair.
     """
 
+    network: ReaderNetwork
+
     def __init__(
         self,
         pretrained: bool = True,
@@ -63,64 +48,23 @@ class ReaderTraining(LightningModule):
         altered: float = 0.5,
         ranking: float = 0.25,
     ) -> None:
-        super().__init__()
-        self.learning_rate, self.steps = learning_rate, steps
-        self.deviation, self.altered, self.ranking = deviation, altered, ranking
-        self.pretrained = pretrained
-        self.network = ReaderNetwork(size, hidden)
+        super().__init__(ReaderNetwork(size, hidden), deviation, altered, ranking)
+        self.learning_rate, self.steps, self.pretrained = learning_rate, steps, pretrained
         self.network.stem.requires_grad_(False)
-        self.auc = BinaryAUROC()
-        self.gains: list[Float[Tensor, "b 2"]] = []
+
+    def read(self, both: dict[str, Tensor]) -> Read:
+        """Read pictures, regions and statistics."""
+        return self.network(both["image"], both["parts"], both["measured"])
 
     def setup(self, stage: str) -> None:
         """Before the first step take the pretrained weights, and measure mean and spread of the statistics."""
         if stage == "fit" and not self.network.mean.any():
             if self.pretrained:
-                adopt_imagenet(self.network)
+                adopt_imagenet(self.network.stem.conv, [*self.network.stem.blocks, *self.network.blocks])
             loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
             measured = torch.cat([batch["measured"].flatten(0, 1) for batch, _ in zip(loader, range(16), strict=False)])
             self.network.mean.copy_(measured.mean(0))
             self.network.std.copy_(measured.std(0) + 1e-3)
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Read both pictures of every pair and measure what the changes leave."""
-        both = unpaired(batch)
-        change, deviation, logit = self.network(both["image"], both["parts"], both["measured"])
-        error, original = errors(both, change)
-        gain = (error + _FLOOR).log10() - (original + _FLOOR).log10()
-        left = true_change(both) - change.detach()
-        deviation = deviation.clamp(-4, 5)
-        likelihood = (0.5 * (left / deviation.exp()) ** 2 + deviation).mean()
-        entropy = functional.binary_cross_entropy_with_logits(logit, both["altered"])
-        order = functional.softplus(logit[1::2] - logit[::2]).mean()
-        loss = 2 * (weights(both) * gain).mean() + self.deviation * likelihood
-        self.log_dict({"train/gain_db": -10 * gain[::2].mean(), "train/entropy": entropy})
-        return loss + self.altered * entropy + self.ranking * order
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Collect gains on held-out photos, the area under the ROC curve of the logit and the pairs in order."""
-        both = unpaired(batch)
-        change, _, logit = self.network(both["image"], both["parts"], both["measured"])
-        error, original = (-10 * (value[::2] + 1e-6).log10() for value in errors(both, change))
-        self.gains.append(torch.stack([original, error - original], 1))
-        self.auc.update(logit.float(), both["altered"].int())
-        self.log("val/auc", self.auc, on_epoch=True, on_step=False)
-        self.log("val/pairs", (logit[::2] > logit[1::2]).float().mean(), batch_size=len(original))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the gain, all in all and by band of the composite's foreground PSNR, and the share made worse."""
-        original, gain = torch.cat(self.gains).unbind(1)
-        self.gains.clear()
-        self.log("val/gain_db", gain.mean())
-        self.log("val/worse", (gain < 0).float().mean())
-        for low, high in pairwise(_BANDS):
-            inside = (original >= low) & (original < high)
-            if inside.any():
-                self.log(f"val/gain_db_{low:.0f}_to_{high:.0f}", gain[inside].mean())
-
-    def sample_grid(self, batch: dict[str, Tensor]) -> Float[Tensor, "b 3 h w"]:
-        """Put composites above their foreground masks."""
-        return torch.cat([batch["image"][:8, 0], batch["parts"][:8, :1].expand(-1, 3, -1, -1)])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay; the pretrained blocks at a quarter of the rate."""
@@ -190,53 +134,15 @@ class ReaderData(PhotoData):
         return lambda generator: named(generator) if chance(generator) < words else light(generator)
 
 
-def unpaired(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Lay a batch of pairs out as composite, photo, composite, photo, ..., with `altered` to tell them apart."""
-    before = torch.stack([batch["before"], batch["after"]], 1)
-    return {
-        "image": batch["image"].flatten(0, 1),
-        "parts": batch["parts"].repeat_interleave(2, 0),
-        "measured": batch["measured"].flatten(0, 1),
-        "before": before.flatten(0, 1),
-        "after": batch["after"].repeat_interleave(2, 0),
-        "altered": batch["measured"].new_tensor((1.0, 0.0)).repeat(len(before)),
-    }
-
-
-def errors(batch: dict[str, Tensor], change: Float[Tensor, "b 6"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Return the foreground's mean squared error under a change of light, and without it."""
-    centre = statistics.foreground_mean(batch["measured"])[:, None]
-    lab = rgb_to_lab(batch["before"])
-    mapped = lab_to_rgb((lab - centre) * change[:, None, 3:].exp() + centre + change[:, None, :3])
-    return tuple((picture - batch["after"]).square().mean((1, 2)) for picture in (mapped, batch["before"]))  # type: ignore[return-value]
-
-
-def true_change(batch: dict[str, Tensor]) -> Float[Tensor, "b 6"]:
-    """Return the shift and log-spread in CIELAB that lead from the composite's foreground to the real one."""
-    before, after = rgb_to_lab(batch["before"]), rgb_to_lab(batch["after"])
-    spread = ((after.std(1) + 1) / (before.std(1) + 1)).log()
-    return torch.cat([after.mean(1) - before.mean(1), spread], 1)
-
-
-def weights(batch: dict[str, Tensor]) -> Float[Tensor, " b"]:
-    """Weigh composites by how much farther from the near background's colour they are than the real foreground."""
-    scale = batch["measured"].new_tensor((1.0, _CHROMA, _CHROMA))
-    near = statistics.near_difference(batch["measured"])[:, :3] * scale
-    real = near - true_change(batch)[:, :3] * scale
-    unharmonious = torch.sigmoid((near.norm(dim=1) - real.norm(dim=1)) / _PATIENCE)
-    touched = _UNTOUCHED_WEIGHT + (1 - _UNTOUCHED_WEIGHT) * batch["altered"]
-    return touched * (_HARMONIOUS_WEIGHT + unharmonious)
-
-
-def adopt_imagenet(network: ReaderNetwork) -> None:
-    """Take over EfficientNet-Lite0's convolutions, their batch normalization folded in.
+def adopt_imagenet(convolution: nn.Conv2d, blocks: Iterable[nn.Module]) -> None:
+    """Take over EfficientNet-Lite0's first convolution and blocks, their batch normalization folded in.
 
     Raises:
         ImportError: when the training-only packages are missing.
     """
     model = imagenet()
-    _fold(model._conv_stem, model._bn0, network.stem.conv)
-    for block, source in zip([*network.stem.blocks, *network.blocks], model._blocks, strict=False):
+    _fold(model._conv_stem, model._bn0, convolution)
+    for block, source in zip(blocks, model._blocks, strict=False):
         _adopt_block(block, source)
 
 
@@ -258,7 +164,7 @@ def imagenet() -> Any:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 
 
-def _adopt_block(block: Block, source: Any) -> None:
+def _adopt_block(block: Any, source: Any) -> None:
     if block.expand is not None:
         _fold(source._expand_conv, source._bn0, block.expand)
     _fold(source._depthwise_conv, source._bn1, block.depth)

@@ -3,8 +3,8 @@
     python experiments/reader/choose.py PHOTOS OUTPUT [--count 60]
 
 PHOTOS is the training data. No diffusion model is involved: the change is applied directly, as `method=colour_map`
-does, to every composite. Prints the gain for shares of the near background's rule and of CLIP's reading and for
-strengths.
+does, to every composite. Prints the gain for shares of the near background's rule, of CLIP's reading and of the
+joint reader, and for strengths.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from diffharmon import metrics
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import CLIP, NEAR, STRENGTH, LightReader
+from diffharmon.condition.reader.reading import CLIP, JOINT, NEAR, STRENGTH, LightReader, mean
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
 from diffharmon.run import quiet_libraries
@@ -26,21 +26,25 @@ from diffharmon.types.light import LightChange
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select
 
-CHOSEN = (NEAR, CLIP, STRENGTH)  # the defaults: share of the near rule, of CLIP's reading, and strength
+CHOSEN = (NEAR, CLIP, JOINT, STRENGTH)  # the defaults: shares of near rule, CLIP's reading and joint reader, strength
 MIXTURES = (
-    (1.0, 0.0, 1.0),
-    (0.0, 1.0, 1.0),
-    (0.0, 0.0, 1.0),
-    (0.25, 0.0, 1.0),
-    (0.0, 0.25, 1.0),
-    (0.1, 0.2, 1.0),
-    (0.0, 0.4, 1.0),
-    (0.0, 0.5, 1.0),
-    (0.1, 0.4, 0.75),
+    (1.0, 0.0, 0.0, 1.0),
+    (0.0, 1.0, 0.0, 1.0),
+    (0.0, 0.0, 0.0, 1.0),
+    (0.0, 0.0, 1.0, 1.0),
+    (0.1, 0.4, 0.0, 1.0),
+    (0.0, 0.0, 0.5, 1.0),
+    (0.0, 0.2, 0.5, 1.0),
+    (0.0, 0.3, 0.5, 1.0),
+    (0.1, 0.2, 0.5, 1.0),
+    (0.05, 0.2, 0.6, 1.0),
+    (0.05, 0.15, 0.7, 1.0),
+    (0.05, 0.2, 0.5, 0.85),
     CHOSEN,
 )
 WORDS = Description("object", ("daylight",), ("daylight",))
-Opinions = tuple[LightChange, LightChange, LightChange]
+Mixture = tuple[float, float, float, float]
+Opinions = tuple[LightChange, ...]
 
 
 def main() -> None:
@@ -54,26 +58,32 @@ def main() -> None:
     chosen = select(options.photos, options.output, "tune")
     values = {"dataset.photos": str(chosen), "dataset.count": options.count, "dataset.seed": 11}
     composites = build(composed(["dataset=synthetic"], values).dataset)
-    readers = [LightReader(near=near, clip=clip) for near, clip in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    readers = single_readers()
     given = [composites[index] for index in range(len(composites))]
     read = [opinions(readers, one) for one in given]
-    print("| share of near rule | of CLIP | strength | gain, dB | worse, % |\n|---|---|---|---|---|")
+    print(
+        "| share of near rule | of CLIP | of joint reader | strength | gain, dB | worse, % |\n|---|---|---|---|---|---|"
+    )
     for mixture in dict.fromkeys(MIXTURES):
-        gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
+        gains = [gain(one, mixed(four, mixture)) for one, four in zip(given, read, strict=True)]
         print(f"| {' | '.join(map(str, mixture))} | {row(gains)} |", flush=True)
 
 
+def single_readers() -> list[LightReader]:
+    """One reader for each opinion: the network, the near background's rule, CLIP and the joint reader."""
+    shares = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    return [LightReader(near=near, clip=clip, joint=joint) for near, clip, joint in shares]
+
+
 def opinions(readers: list[LightReader], composite: Composite) -> Opinions:
-    """What the network, the near background's rule and CLIP each say."""
-    network, rule, clip = (reader.read(composite).change for reader in readers)
-    return network, rule, clip
+    """What each reader of `single_readers` says."""
+    return tuple(reader.read(composite) for reader in readers)
 
 
-def mixed(three: Opinions, mixture: tuple[float, float, float]) -> LightChange:
+def mixed(four: Opinions, mixture: Mixture) -> LightChange:
     """The mean of opinions, as `LightReader` takes it."""
-    (network, rule, clip), (near, share, strength) = three, mixture
-    found = network.blend(clip, share / (1 - near)) if near < 1 else network
-    return found.blend(rule, near).scaled(strength)
+    *shares, strength = mixture
+    return mean(list(zip((1 - sum(shares), *shares), four, strict=True))).scaled(strength)
 
 
 def harmonized(composite: Composite, change: LightChange) -> Tensor:

@@ -4,7 +4,8 @@
 
 PHOTOS is the training data. Composites of every kind (see `opinions.py`) are harmonized by the defaults, but always
 changed, and judged before and after by `evaluator=reader`. Prints gain and share made worse for rules by the score
-before and by how the change moves the odds, and the share of photos changed by less than 38 dB that nobody had altered.
+before and by how the change moves the odds, and the share of photos changed by less than 38 dB that nobody had altered:
+the photos for tuning, and those under the composites of `UNDER`.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,10 @@ from diffharmon.types import Composite, ignore
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import CLOSE, select, untouched
 
-SCORES = (0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
-FACTORS = (2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 8)
+SCORES = (0.12, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+FACTORS = (2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16)
 UNALTERED = "untouched photos"
+UNDER = ("ways", "pairs")  # kinds whose photos, crops of the same, are judged as untouched too
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def main() -> None:
     folder = untouched(select(options.photos, options.output, "tune"), options.output)
     parts = {"images": folder / "images", "masks": folder / "masks", "reals": folder / "images"}
     photos = build(composed(["dataset=folder"], {f"dataset.{name}": str(path) for name, path in parts.items()}).dataset)
-    given[UNALTERED] = [photos[index] for index in range(len(photos))]
+    under = [replace(one, image=one.real) for kind in UNDER for one in given[kind]]
+    given[UNALTERED] = [*(photos[index] for index in range(len(photos))), *under]
     always = [f"evaluator.recommended.{name}=null" for name in ("skip_above", "min_odds_gain")]
     method = build(composed(always).method)
     tried = {kind: [trial(method, one) for one in found] for kind, found in given.items()}
@@ -107,8 +110,8 @@ def rules() -> dict[str, Rule]:
         f"score below {limit} and odds times {factor}": lambda one, names=(limit, factor): (
             scores[f"score below {names[0]}"](one) and odds[f"odds times {names[1]}"](one)
         )
-        for limit in (0.35, 0.4, 0.45, 0.5)
-        for factor in (3, 3.5, 4)
+        for limit in (0.16, 0.2, 0.25, 0.3)
+        for factor in (2, 3, 3.5, 4)
     }
     return {"always": lambda one: True, **scores, **odds, **both}
 

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from choose import MIXTURES, WORDS, Opinions, gain, mixed, opinions, row
+from choose import MIXTURES, WORDS, Mixture, Opinions, gain, mixed, opinions, row, single_readers
 from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
-from diffharmon.condition.reader.reading import LightReader
 from diffharmon.condition.relighting import Relighting
 from diffharmon.config import build, composed
+from diffharmon.protocols import Evaluator
 from diffharmon.run import quiet_libraries
 from diffharmon.training.composite_ways import WAYS, Relight
 from diffharmon.training.fit import CONFIG_FOLDER
@@ -33,7 +33,7 @@ from diffharmon.types import Composite
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select, sources
 
-TERMS = {"reader": "reader", "classifier": "classifier", "their mean": "logit"}  # of evaluator=reader
+JUDGES = ("reader", "classifier")
 SIDE = 128
 
 
@@ -47,17 +47,17 @@ def main() -> None:
     options = parser.parse_args()
     quiet_libraries()
     given = images(options.photos, options.output, options.count, options.relighting)
-    readers = [LightReader(near=near, clip=clip) for near, clip in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    readers = single_readers()
     read = {name: [opinions(readers, one) for one in found] for name, found in given.items()}
     titles = [f"{name}, {len(found)}" for name, found in given.items()]
-    print(f"| near rule | CLIP | strength | {' | '.join(titles)} |\n|---|---|---|{'---|' * len(titles)}")
+    print(f"| near rule | CLIP | joint | strength | {' | '.join(titles)} |\n|---|---|---|---|{'---|' * len(titles)}")
     for mixture in dict.fromkeys(MIXTURES):
         cells = [cell(given[name], read[name], mixture) for name in given]
         print(f"| {' | '.join(map(str, mixture))} | {' | '.join(cells)} |", flush=True)
     print(f"\n| area under the ROC curve | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}")
-    logits = {name: judged(found) for name, found in given.items()}
-    for number, title in enumerate(TERMS):
-        print(f"| {title} | {' | '.join(area(logits[name][..., number]) for name in given)} |", flush=True)
+    for name in JUDGES:
+        judge = build(composed([f"evaluator={name}"]).evaluator)
+        print(f"| `evaluator={name}` | {' | '.join(area(judge, found) for found in given.values())} |", flush=True)
 
 
 def images(root: Path, output: Path, count: int, archive: Path | None) -> dict[str, list[Composite]]:
@@ -89,23 +89,16 @@ def pairs(sampler: Callable[[torch.Generator], dict[str, torch.Tensor]], count: 
     return [Composite(f"{n}", "", one["image"][0], one["parts"][:1], one["image"][1]) for n, one in enumerate(drawn)]
 
 
-def cell(given: list[Composite], read: list[Opinions], mixture: tuple[float, float, float]) -> str:
+def cell(given: list[Composite], read: list[Opinions], mixture: Mixture) -> str:
     """Mean gain and share made worse."""
-    gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
+    gains = [gain(one, mixed(four, mixture)) for one, four in zip(given, read, strict=True)]
     return f"{row(gains).replace(' |', ',')} %"
 
 
-def judged(given: list[Composite]) -> torch.Tensor:
-    """Logits of being unaltered: images x (composite, photo) x ``TERMS``."""
-    judge = build(composed(["evaluator=reader"]).evaluator)
-    terms = [[judge.score(image, one.mask, WORDS).terms for image in (one.image, one.real)] for one in given]
-    return torch.tensor([[[found[name] for name in TERMS.values()] for found in pair] for pair in terms])
-
-
-def area(logits: torch.Tensor) -> str:
+def area(judge: Evaluator, given: list[Composite]) -> str:
     """Area under the ROC curve of photos against composites."""
-    labels = torch.tensor([0, 1]).expand(len(logits), 2)
-    return f"{roc_auc_score(labels.flatten(), logits.flatten()):.3f}"
+    scores = [[judge.score(image, one.mask, WORDS).value for image in (one.image, one.real)] for one in given]
+    return f"{roc_auc_score([0, 1] * len(given), [value for pair in scores for value in pair]):.3f}"
 
 
 if __name__ == "__main__":

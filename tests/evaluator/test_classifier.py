@@ -4,9 +4,9 @@ import pytest
 import skimage
 import torch
 
+from diffharmon.condition.harmony_network import HarmonyNetwork
 from diffharmon.errors import ModelError
 from diffharmon.evaluator.classifier import Classifier
-from diffharmon.evaluator.harmony_network import HarmonyNetwork
 from diffharmon.evaluator.none import NoEvaluator
 from diffharmon.protocols import Evaluator
 from diffharmon.types import Description

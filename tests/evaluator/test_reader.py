@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from diffharmon.errors import InputError
-from diffharmon.evaluator.classifier import Classifier
 from diffharmon.evaluator.reader import Reader
 from diffharmon.protocols import Evaluator
 from diffharmon.types import Description
@@ -30,16 +29,6 @@ def test_a_darkened_square_is_less_harmonious_than_an_untouched_one():
     assert 0 < darkened.value < untouched.value < 1
     logit = darkened.terms["logit"]
     assert 1 / (1 + math.exp(-logit)) == pytest.approx(darkened.value, rel=1e-4)
-
-
-def test_both_networks_are_asked_and_their_logits_averaged():
-    given = picture(0.2)
-    score = Reader(share=0.4).score(*given, WORDS)
-    assert score.terms["classifier"] == pytest.approx(Classifier().score(*given, WORDS).terms["logit"])
-    alone = Reader(share=0.0)
-    assert alone.classifier is None
-    assert alone.score(*given, WORDS).terms["logit"] == pytest.approx(score.terms["reader"])
-    assert score.terms["logit"] == pytest.approx(0.6 * score.terms["reader"] + 0.4 * score.terms["classifier"])
 
 
 def test_a_mask_without_foreground_is_an_error():

@@ -271,8 +271,9 @@ def test_the_model_that_ships_agrees_within_a_hundred_thousandth():
 
 def test_networks_that_read_and_judge_are_called_for_all_images_at_once(photos):
     method, judge, calls = ColourMap(), Reader(), []
-    networks = {"reader": method.reader.network, "clip": method.reader.words.reading.clip.network.vision_model}
-    for name, network in {**networks, "judge": judge.reader.network, "classifier": judge.classifier.network}.items():
+    clip = method.reader.words.reading.clip.network.vision_model
+    networks = {"reader": method.reader.network, "clip": clip, "joint": method.reader.joint_reader.network}
+    for name, network in {**networks, "judge": judge.reader.network}.items():
         network.register_forward_pre_hook(lambda module, args, kwargs, name=name: calls.append(name), with_kwargs=True)
     scores = []
 
@@ -282,7 +283,7 @@ def test_networks_that_read_and_judge_are_called_for_all_images_at_once(photos):
         return outcome
 
     side_by_side(map_and_score, photos, [ignore] * 3)
-    assert sorted(calls) == ["classifier", "clip", "judge", "reader"]
+    assert sorted(calls) == ["clip", "joint", "judge", "reader"]
     together, alone = scores[:], []
     for photo in photos:
         scores.clear()

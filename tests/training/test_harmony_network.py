@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from diffharmon.evaluator.harmony_network import SHIFTS, HarmonyNetwork
+from diffharmon.condition.harmony_network import SHIFTS, HarmonyNetwork
 from diffharmon.training.harmony_classifier import adopt_tower
 
 

@@ -9,8 +9,8 @@ from diffharmon.condition.reader import statistics
 from diffharmon.condition.relighting import Relighting
 from diffharmon.training.composite_ways import WAYS, Relight, to_lab, to_rgb
 from diffharmon.training.harmony_samples import HarmonySampler
+from diffharmon.training.light_reading import errors, true_change, unpaired, weights
 from diffharmon.training.photos import Photos
-from diffharmon.training.reader import errors, true_change, unpaired, weights
 from diffharmon.training.reader_samples import ReaderSampler, WordSampler, whole_frame
 
 

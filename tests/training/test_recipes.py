@@ -12,14 +12,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from transformers import CLIPModel, CLIPProcessor
 
+from diffharmon.condition.harmony_network import HarmonyNetwork
 from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader.joint import JointNetwork
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.errors import DiffharmonError
-from diffharmon.evaluator.harmony_network import HarmonyNetwork
 from diffharmon.training.autoencoder import build_autoencoder
 from diffharmon.training.fit import CONFIG_FOLDER, fit
 
-RECIPES = ("autoencoder", "backbone", "clip", "classifier", "reader")
+RECIPES = ("autoencoder", "backbone", "clip", "classifier", "reader", "joint_reader")
 TOY = {
     "autoencoder": ["module.channels=[4,4,8,8]", "data.size=32", "datamodule.crop=16", "datamodule.full_size_epoch=1"],
     "backbone": [
@@ -32,6 +33,7 @@ TOY = {
     ],
     "clip": ["data.size=32", "module.width=16", "module.layers=1"],
     "reader": ["module.pretrained=false", "module.hidden=16", "data.size=32"],
+    "joint_reader": ["module.pretrained=false", "module.hidden=16", "data.size=64", "data.batch_size=2"],
     "classifier": ["module.vision=null", "module.width=16", "module.layers=1", "data.size=32"],
 }
 
@@ -95,6 +97,11 @@ def test_a_recipe_runs_and_exports(name: str, trained: Callable[[str], tuple[Pat
             image[:, :, :32, :32], parts, torch.rand(1, statistics.COUNT)
         )
         assert (change.shape, deviation.shape, logit.shape) == ((1, 6), (1, 6), (1,))
+    elif name == "joint_reader":
+        network = JointNetwork.from_pretrained(exported)
+        assert next(network.parameters()).dtype == torch.float32
+        change, _, logit = network(torch.rand(1, statistics.COUNT), torch.rand(1, sum(network.widths)))
+        assert (change.shape, logit.shape) == ((1, 6), (1,))
     else:
         network = HarmonyNetwork.from_pretrained(exported).eval()
         assert network(image, image[:, :1]).shape == (1,)

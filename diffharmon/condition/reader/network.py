@@ -8,64 +8,15 @@ from torch.nn import functional
 
 from diffharmon.condition.reader import statistics
 from diffharmon.condition.reader.regions import REGIONS
+from diffharmon.condition.reader.trunk import BLOCKS, STEM_BLOCKS, Block, Stem, average
 
-# EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation): expansion, kernel, stride, channels in and out.
-BLOCKS = (
-    (1, 3, 1, 32, 16),
-    (6, 3, 2, 16, 24),
-    (6, 3, 1, 24, 24),
-    (6, 5, 2, 24, 40),
-    (6, 5, 1, 40, 40),
-    (6, 3, 2, 40, 80),
-    (6, 3, 1, 80, 80),
-    (6, 3, 1, 80, 80),
-    (6, 5, 1, 80, 112),
-    (6, 5, 1, 112, 112),
-    (6, 5, 1, 112, 112),
-)
-STEM_BLOCKS = 3
+_READ_BLOCKS = 11
 _POOLED = (4, 10)  # blocks after which foreground, near and far background are averaged
+EVIDENCE = 2 * 24 + 3 * (40 + 112)
 _FREE_SCALE = (8.0, 5.0, 6.0, 0.3, 0.3, 0.3)
 _DEVIATION = (2.3, 1.6, 1.8, -1.2, -1.2, -1.2)  # logarithm of the deviations where the network gives zero
 _LARGEST_SHIFT, _LARGEST_SPREAD = 70.0, 1.5
-_OUTPUTS = 19  # trust in the near background (6), free change (6), log-deviation (6), logit of having been changed
-
-
-class Block(nn.Module):
-    """An inverted residual block whose batch normalization is folded into its convolutions."""
-
-    def __init__(self, expansion: int, kernel: int, stride: int, channels: int, out: int) -> None:
-        super().__init__()
-        hidden = channels * expansion
-        self.residual = stride == 1 and channels == out
-        self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else None
-        self.depth = nn.Conv2d(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = nn.Conv2d(hidden, out, 1)
-        padding = kernel - stride
-        self.padding = (padding // 2, padding - padding // 2) * 2
-
-    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o y x"]:
-        """Apply the block."""
-        inner = features if self.expand is None else functional.relu6(self.expand(features))
-        inner = functional.relu6(self.depth(functional.pad(inner, self.padding)))
-        inner = self.project(inner)
-        return features + inner if self.residual else inner
-
-
-class Stem(nn.Module):
-    """The first layers of EfficientNet-Lite0, which training leaves as they are: 3 x 128 x 128 to 24 x 32 x 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 32, 3, 2)
-        self.blocks = nn.ModuleList(Block(*shape) for shape in BLOCKS[:STEM_BLOCKS])
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 24 y x"]:
-        """Compute the features of RGB images in [0, 1]."""
-        features = functional.relu6(self.conv(functional.pad((image * 255 - 127) / 128, (0, 1, 0, 1))))
-        for block in self.blocks:
-            features = block(features)
-        return features
+OUTPUTS = 19  # trust in the near background (6), free change (6), log-deviation (6), logit of having been changed
 
 
 class ReaderNetwork(
@@ -95,14 +46,13 @@ class ReaderNetwork(
         self.register_buffer("std", torch.ones(statistics.COUNT))
         self.stem = Stem()
         self.inject = nn.Conv2d(len(REGIONS), 24, 1)
-        self.blocks = nn.ModuleList(Block(*shape) for shape in BLOCKS[STEM_BLOCKS:])
-        width = 2 * 24 + 3 * (40 + 112)
-        self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, hidden)
+        self.blocks = nn.ModuleList(Block(*shape) for shape in BLOCKS[STEM_BLOCKS:_READ_BLOCKS])
+        self.norm, self.project = nn.LayerNorm(EVIDENCE), nn.Linear(EVIDENCE, hidden)
         self.measure = nn.Sequential(
             nn.Linear(statistics.COUNT, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden)
         )
         self.head = nn.Sequential(
-            nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, _OUTPUTS)
+            nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, OUTPUTS)
         )
         for layer in (self.inject, self.head[-1]):
             for parameter in layer.parameters():
@@ -128,28 +78,30 @@ class ReaderNetwork(
         self, features: Float[Tensor, "b 24 y x"], parts: Float[Tensor, "b 5 y x"], measured: Float[Tensor, "b k"]
     ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 6"], Float[Tensor, " b"]]:
         """Read the light from the stem's features, as `forward` does from pixels."""
-        pooled = [_average(features, parts, (0, 3))]
+        evidence = self.project(self.norm(self._look(features, parts)))
+        raw = self.head(evidence + self.measure(((measured - self.mean) / self.std).clamp(-5, 5)))
+        return interpret(raw, measured)
+
+    def evidence(self, image: Float[Tensor, "b 3 s s"], parts: Float[Tensor, "b 5 s s"]) -> Float[Tensor, "b n"]:
+        """Return the trunk's `EVIDENCE` averages over foreground and backgrounds."""
+        return self._look(self.stem(image), functional.adaptive_avg_pool2d(parts, image.shape[-1] // 4))
+
+    def _look(self, features: Float[Tensor, "b 24 y x"], parts: Float[Tensor, "b 5 y x"]) -> Float[Tensor, "b n"]:
+        pooled = [average(features, parts, (0, 3))]
         trunk = features + self.inject(parts)
         for index, block in enumerate(self.blocks, STEM_BLOCKS):
             trunk = block(trunk)
             if index in _POOLED:
-                pooled.append(_average(trunk, parts, (0, 3, 4)))
-        evidence = self.project(self.norm(torch.cat(pooled, 1)))
-        raw = self.head(evidence + self.measure(((measured - self.mean) / self.std).clamp(-5, 5)))
-        trust = torch.sigmoid(raw[:, :6] - 0.4)
-        change = trust * statistics.near_difference(measured) + raw[:, 6:12] * raw.new_tensor(_FREE_SCALE)
-        shift = change[:, :3].clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)
-        spread = change[:, 3:].clamp(-_LARGEST_SPREAD, _LARGEST_SPREAD)
-        return torch.cat([shift, spread], 1), raw[:, 12:18] + raw.new_tensor(_DEVIATION), raw[:, 18]
+                pooled.append(average(trunk, parts, (0, 3, 4)))
+        return torch.cat(pooled, 1)
 
 
-def _average(
-    features: Float[Tensor, "b c y x"], parts: Float[Tensor, "b 5 v u"], chosen: tuple[int, ...]
-) -> Float[Tensor, "b n"]:
-    """Average features over some of the regions."""
-    parts = functional.adaptive_avg_pool2d(parts, features.shape[-1])
-    means = []
-    for index in chosen:
-        weight = parts[:, index : index + 1]
-        means.append((features * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1e-3))
-    return torch.cat(means, 1)
+def interpret(
+    raw: Float[Tensor, "b 19"], measured: Float[Tensor, "b k"]
+) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 6"], Float[Tensor, " b"]]:
+    """Return change, logarithm of its standard deviations and logit that a perceptron's ``OUTPUTS`` stand for."""
+    trust = torch.sigmoid(raw[:, :6] - 0.4)
+    change = trust * statistics.near_difference(measured) + raw[:, 6:12] * raw.new_tensor(_FREE_SCALE)
+    shift = change[:, :3].clamp(-_LARGEST_SHIFT, _LARGEST_SHIFT)
+    spread = change[:, 3:].clamp(-_LARGEST_SPREAD, _LARGEST_SPREAD)
+    return torch.cat([shift, spread], 1), raw[:, 12:18] + raw.new_tensor(_DEVIATION), raw[:, 18]

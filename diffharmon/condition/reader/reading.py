@@ -1,22 +1,23 @@
-"""Reading the light of a composite: which change would make its foreground fit, and does it need one."""
+"""Reading the light of a composite: which change would make its foreground fit, and was it altered at all."""
 
 import contextlib
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from diffharmon.clip_model import EMBEDDED, ClipEmbedder
-from diffharmon.condition.cielab import rgb_to_lab
-from diffharmon.condition.clip_reading import ClipReading, expected_light
-from diffharmon.condition.light import map_features, maps_between
-from diffharmon.condition.reader import statistics
+from diffharmon.clip_model import EMBEDDED
+from diffharmon.condition.harmony_network import HarmonyNetwork
+from diffharmon.condition.reader import evidence, statistics
+from diffharmon.condition.reader.joint import JointNetwork
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.reader.regions import regions
+from diffharmon.condition.reader.word_reading import WordReader
 from diffharmon.errors import InputError
 from diffharmon.files import ASSETS, loading
 from diffharmon.images import MASK_THRESHOLD
@@ -30,35 +31,27 @@ HELP = (
     "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
     "and model.safetensors as ReaderNetwork's save_pretrained writes them."
 )
-NEAR, CLIP, STRENGTH = 0.1, 0.4, 1.0  # chosen on the photos for tuning, see experiments/reader
-_COLOURS = 500  # of the foreground, on which CLIP's light becomes a change
+_REINSTALL = "It is part of diffharmon: install the package again."
+Network = TypeVar("Network", bound=nn.Module)
+# Shares and strength chosen on the photos for tuning, see experiments/reader.
+NEAR, CLIP, JOINT, STRENGTH = 0.0, 0.1, 0.8, 1.0
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the reader makes of a composite.
-
-    Attributes:
-        change: The change of light that is expected to leave the least error.
-        altered: Probability that the foreground was altered at all.
-    """
-
-    change: LightChange
-    altered: float
-
-
 class LightReader:
-    """Reads the change of light off a composite and its mask, as the mean of up to three opinions.
+    """Reads the change of light off a composite and its mask, as the mean of up to four opinions.
 
     The reader's network was trained on composites as iHarmony4 makes them, CLIP on light that words name; neither reads
-    the other's kind well, and where they disagree their mean goes less far.
+    the other's kind well, and where they disagree their mean goes less far. The joint reader weighs what these and the
+    harmony classifier see, and more.
 
     Args:
         weights: Folder or hub id of a ``ReaderNetwork``.
         near: Share of the near background's rule (half of the way to its mean and spread) in the change.
-        clip: Share of the light that a CLIP expects in both regions; what is left is the network's.
+        clip: Share of the light that a CLIP expects in both regions.
+        joint: Share of the joint reader shipped with diffharmon, which is not loaded for a share of 0; what is left is
+            the network's.
         model: Folder or hub id of that CLIP, which is not loaded for a share of 0.
 
     Raises:
@@ -66,22 +59,29 @@ class LightReader:
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(self, weights: str = WEIGHTS, near: float = 0.0, clip: float = 0.0, model: str = EMBEDDED) -> None:
-        if not (0 <= near <= 1 and 0 <= clip <= 1 and near + clip <= 1):
+    def __init__(
+        self,
+        weights: str = WEIGHTS,
+        near: float = 0.0,
+        clip: float = 0.0,
+        joint: float = 0.0,
+        model: str = EMBEDDED,
+    ) -> None:
+        if min(near, clip, joint) < 0 or near + clip + joint > 1 + 1e-9:
             raise InputError(
-                f"the shares of the near background's rule and of CLIP's reading are {near} and {clip}, expected "
-                "fractions from 0 to 1 that add up to at most 1"
+                f"the shares of the near background's rule, of CLIP's reading and of the joint reader are {near}, "
+                f"{clip} and {joint}, expected fractions from 0 to 1 that add up to at most 1"
             )
-        # The hub's mixin prints that it loads.
-        with loading("reader of light", weights, HELP), contextlib.redirect_stdout(io.StringIO()):
-            network = ReaderNetwork.from_pretrained(weights, strict=True)
-        self.network = network.eval().requires_grad_(False)
-        self.near, self.clip = near, clip
+        self.network = load_reader(weights)
+        self.near, self.clip, self.joint = near, clip, joint
         self.words = WordReader(model) if clip else None
+        self.joint_reader = JointReader() if joint else None
 
     @torch.no_grad()
-    def read(self, composite: Composite) -> Reading:
-        """Read the light of one composite, averaged with its mirror image's.
+    def read(self, composite: Composite) -> LightChange:
+        """Read the change of light that is expected to leave the least error in one composite.
+
+        The network's own reading is averaged with that of the mirror image.
 
         Raises:
             InputError: when the mask leaves no foreground or no background.
@@ -90,41 +90,81 @@ class LightReader:
         parts = torch.from_numpy(regions(mask))
         measured = statistics.statistics(image, parts)[None]
         pictures, layers = torch.stack([image, image.flip(-1)]), torch.stack([parts, parts.flip(-1)]).float()
-        change, deviation, logit = call_network(self.network, pictures, layers, measured.expand(2, -1))
+        change, deviation, _ = call_network(self.network, pictures, layers, measured.expand(2, -1))
         centre = statistics.foreground_mean(measured)[0]
         six = change.mean(0)
-        found = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
-        if self.near < 1 and self.words is not None:
-            found = found.blend(self.words.read(image, parts[:1], centre), self.clip / (1 - self.near))
-        return Reading(found.blend(near_change(measured), self.near), torch.sigmoid(logit.mean()).item())
+        own = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
+        shares = [(1 - self.near - self.clip - self.joint, own), (self.near, near_change(measured))]
+        if self.words is not None:
+            shares.append((self.clip, self.words.read(image, parts[:1], centre)))
+        if self.joint_reader is not None:
+            shares.append((self.joint, self.joint_reader.read(composite)[0]))
+        return mean(shares)
 
 
-class WordReader:
-    """Reads a change of light with CLIP: from the light that its words expect in the foreground to the background's.
-
-    Args:
-        model: Folder or hub id of the CLIP.
+class JointReader:
+    """Reads the light with the joint network and all it asks, as they are shipped with diffharmon.
 
     Raises:
-        ModelError: when it cannot be found or loaded.
+        ModelError: when weights cannot be found or loaded.
     """
 
-    def __init__(self, model: str) -> None:
-        self.reading = ClipReading(ClipEmbedder(model, "model", HELP))
-        self.prompts = self.reading.prompts("object")
+    def __init__(self) -> None:
+        self.network = load(JointNetwork, "joint reader", str(ASSETS / "joint_reader"), _REINSTALL)
+        self.networks = shipped_networks()
 
-    def read(
-        self, image: Float[Tensor, "3 s s"], foreground: Bool[Tensor, "1 s s"], centre: Float[Tensor, "3"]
-    ) -> LightChange:
-        """Read the change as shift and spread of the foreground's colours; its deviation is not known, so 0."""
-        views = self.reading.embed(Composite("the composite", "", image, foreground.float()))
-        front, back = expected_light(self.reading.probabilities(views, self.prompts)).unsqueeze(1)
-        colours = image[:, foreground[0]].T
-        colours = colours[:: max(1, len(colours) // _COLOURS)]
-        mapped = (colours + map_features(colours) @ maps_between(front, back)[0]).clamp(0, 1)
-        before, after = rgb_to_lab(colours), rgb_to_lab(mapped)
-        spread = ((after.std(0, unbiased=False) + 1) / (before.std(0, unbiased=False) + 1)).log()
-        return LightChange(centre, after.mean(0) - before.mean(0), spread, torch.zeros(6))
+    @torch.no_grad()
+    def read(self, composite: Composite) -> tuple[LightChange, float]:
+        """Read the change of light, and the logit of the foreground having been altered.
+
+        Raises:
+            InputError: when the mask leaves no foreground or no background.
+        """
+        image, mask = view(composite, evidence.SIDE)
+        found = evidence.gather(image[None], torch.from_numpy(mask)[None], self.networks, self.network.deep)
+        change, deviation, logit = call_network(self.network, found.measured, found.values)
+        centre = statistics.foreground_mean(found.measured)[0]
+        return LightChange(centre, change[0, :3], change[0, 3:], deviation[0].exp()), logit.item()
+
+
+def shipped_networks() -> evidence.Networks:
+    """Load the networks that the joint reader asks.
+
+    Raises:
+        ModelError: when weights cannot be found or loaded.
+    """
+    harmony = load(HarmonyNetwork, "harmony classifier", str(ASSETS / "evaluator"), _REINSTALL)
+    return evidence.Networks(load_reader(WEIGHTS), WordReader(EMBEDDED), harmony)
+
+
+def load_reader(weights: str) -> ReaderNetwork:
+    """Load a reader's network.
+
+    Raises:
+        ModelError: when the weights cannot be found or loaded.
+    """
+    return load(ReaderNetwork, "reader of light", weights, HELP)
+
+
+def load(kind: type[Network], name: str, weights: str, help: str) -> Network:
+    """Load a network of a class with ``from_pretrained``, for inference.
+
+    Raises:
+        ModelError: when the weights cannot be found or loaded.
+    """
+    # The hub's mixin prints that it loads.
+    with loading(name, weights, help), contextlib.redirect_stdout(io.StringIO()):
+        network: Network = kind.from_pretrained(weights, strict=True)  # type: ignore[attr-defined]
+    return network.eval().requires_grad_(False)
+
+
+def mean(changes: Sequence[tuple[float, LightChange]]) -> LightChange:
+    """Return the mean of changes of one foreground, each with its share of the whole; the first gives the rest."""
+    found, left = changes[0][1], changes[0][0]
+    for share, change in changes[1:]:
+        left += share
+        found = found.blend(change, share / left) if share else found
+    return found
 
 
 def near_change(measured: Float[Tensor, "1 k"], strength: float = 0.5) -> LightChange:

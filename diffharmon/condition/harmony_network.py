@@ -62,12 +62,12 @@ class HarmonyNetwork(
                 projection_dim=embedding,
             )
         )
-        inputs = 4 * (width + embedding) + 9 * (bins + 2) + len(_WINDOWS) * (8 * (steps + 2) + 1)
+        self.inputs = 4 * (width + embedding) + 9 * (bins + 2) + len(_WINDOWS) * (8 * (steps + 2) + 1)
         self.tower.set_attn_implementation("eager")  # plain matrix products are faster at this size
-        self.normalize = nn.BatchNorm1d(inputs, affine=False, momentum=0.02)
+        self.normalize = nn.BatchNorm1d(self.inputs, affine=False, momentum=0.02)
         self.head = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(inputs, hidden),
+            nn.Linear(self.inputs, hidden),
             nn.GELU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, 1 + SHIFTS),
@@ -88,7 +88,14 @@ class HarmonyNetwork(
 
         The shifts are learnt along with the verdict because they hold more information than the one bit of the verdict.
         """
-        return self.head(self.normalize(self.evidence(image, mask)).clamp(-5, 5))
+        return self.weigh(image, mask)[1]
+
+    def weigh(
+        self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]
+    ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b 7"]]:
+        """Return what the perceptron compares, normalized, and what `judge` makes of it."""
+        seen = self.normalize(self.evidence(image, mask)).clamp(-5, 5)
+        return seen, self.head(seen)
 
     def evidence(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n"]:
         """Return everything the perceptron compares, not yet normalized."""
