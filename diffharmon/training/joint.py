@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diffharmon.condition.reader.evidence import Networks, gather
+from diffharmon.condition.reader.evidence import gather
 from diffharmon.condition.reader.joint import JointNetwork
 from diffharmon.condition.reader.reading import shipped_networks
 from diffharmon.training.datamodule import PhotoData
@@ -49,7 +49,7 @@ class JointTraining(LightReadingTraining):
     ) -> None:
         networks = shipped_networks()
         super().__init__(JointNetwork(networks.widths, hidden, dropout, withheld), deviation, altered, ranking)
-        self.asked: tuple[Networks] = (networks,)  # in a tuple, so that they are no part of what is saved
+        self.asked = networks  # no module itself, so no part of what is saved
         self.pretrained, self.learning_rate, self.steps = pretrained, learning_rate, steps
         self.network.deep.requires_grad_(False)
 
@@ -66,7 +66,7 @@ class JointTraining(LightReadingTraining):
 
     def prepared(self, both: dict[str, Tensor]) -> dict[str, Tensor]:
         """Ask the networks about every picture."""
-        found = gather(both["image"], both["parts"][:, 0], self.asked[0], self.network.deep)
+        found = gather(both["image"], both["parts"][:, 0], self.asked, self.network.deep)
         return both | {"measured": found.measured.to(both["image"]), "values": found.values.to(both["image"])}
 
     def read(self, both: dict[str, Tensor]) -> Read:
