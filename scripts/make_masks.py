@@ -113,7 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     sources = sorted(path for path in options.photos.iterdir() if path.is_dir())
     names = options.marked.split(",")
-    if unknown := sorted(set(names) - {path.name for path in sources}):
+    unknown = sorted(set(names) - {path.name for path in sources})
+    if unknown and options.regions is None:
         parser.error(
             f"no sources {', '.join(unknown)} in {options.photos}; there are {[path.name for path in sources]}"
         )

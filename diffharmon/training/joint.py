@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
-import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from diffharmon.condition.reader.evidence import gather
 from diffharmon.condition.reader.joint import JointNetwork
 from diffharmon.condition.reader.reading import shipped_networks
 from diffharmon.training.datamodule import PhotoData
-from diffharmon.training.light_reading import LightReadingTraining, Read, unpaired
+from diffharmon.training.light_reading import LightReadingTraining, Read
 from diffharmon.training.reader import adopt_imagenet
 from diffharmon.training.schedule import adamw_with_cosine
-
-_MEASURED = 16  # batches from which mean and spread of the statistics are taken
 
 
 class JointTraining(LightReadingTraining):
@@ -48,21 +44,15 @@ class JointTraining(LightReadingTraining):
         ranking: float = 0.25,
     ) -> None:
         networks = shipped_networks()
-        super().__init__(JointNetwork(networks.widths, hidden, dropout, withheld), deviation, altered, ranking)
+        network = JointNetwork(networks.widths, hidden, dropout, withheld)
+        super().__init__(network, pretrained, deviation, altered, ranking)
         self.asked = networks  # no module itself, so no part of what is saved
-        self.pretrained, self.learning_rate, self.steps = pretrained, learning_rate, steps
+        self.learning_rate, self.steps = learning_rate, steps
         self.network.deep.requires_grad_(False)
 
-    def setup(self, stage: str) -> None:
-        """Before the first step take the pretrained trunk, and measure mean and spread of the statistics."""
-        if stage == "fit" and not self.network.mean.any():
-            if self.pretrained:
-                adopt_imagenet(self.network.deep.conv, self.network.deep.blocks)
-            loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
-            batches = (unpaired(batch) for batch, _ in zip(loader, range(_MEASURED), strict=False))
-            measured = torch.cat([self.prepared(batch)["measured"] for batch in batches])
-            self.network.mean.copy_(measured.mean(0))
-            self.network.std.copy_(measured.std(0) + 1e-3)
+    def adopt(self) -> None:
+        """Take EfficientNet-Lite0's ImageNet weights, of the training-only packages."""
+        adopt_imagenet(self.network.deep.conv, self.network.deep.blocks)
 
     def prepared(self, both: dict[str, Tensor]) -> dict[str, Tensor]:
         """Ask the networks about every picture."""

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from torchmetrics.classification import BinaryAUROC
 
 from diffharmon.condition.cielab import lab_to_rgb, rgb_to_lab
@@ -15,6 +16,7 @@ from diffharmon.condition.reader import statistics
 Read = tuple[Tensor, Tensor, Tensor]
 """Change (b x 6), logarithm of its standard deviations (b x 6) and logit of having been altered (b)."""
 
+_MEASURED = 16  # batches from which mean and spread of the statistics are taken
 _FLOOR = 2e-4  # squared error on [0, 1], 37 dB: what lies below counts for little
 _BANDS = (0.0, 12.0, 16.0, 20.0, 26.0, 40.0)  # dB of a composite's foreground PSNR
 _UNTOUCHED_WEIGHT = 0.04  # there are as many photos as composites
@@ -33,17 +35,33 @@ class LightReadingTraining(LightningModule):
 
     Args:
         network: What is trained.
+        pretrained: Take what `adopt` takes.
         deviation: weight of the log-likelihood.
         altered: weight of the cross-entropy.
         ranking: weight of the order within a pair.
     """
 
-    def __init__(self, network: nn.Module, deviation: float, altered: float, ranking: float) -> None:
+    def __init__(self, network: nn.Module, pretrained: bool, deviation: float, altered: float, ranking: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.pretrained = network, pretrained
         self.deviation, self.altered, self.ranking = deviation, altered, ranking
         self.auc = BinaryAUROC()
         self.gains: list[Float[Tensor, "b 2"]] = []
+
+    def adopt(self) -> None:
+        """Take over pretrained weights, before the first step of a new run."""
+        raise TypeError(f"{type(self).__name__} has no pretrained weights to take")
+
+    def setup(self, stage: str) -> None:
+        """Before the first step take the pretrained weights, and measure mean and spread of the statistics."""
+        if stage == "fit" and not self.network.mean.any():  # type: ignore[operator]
+            if self.pretrained:
+                self.adopt()
+            loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+            batches = (self.prepared(unpaired(batch)) for batch, _ in zip(loader, range(_MEASURED), strict=False))
+            measured = torch.cat([batch["measured"] for batch in batches])
+            self.network.mean.copy_(measured.mean(0))  # type: ignore[operator]
+            self.network.std.copy_(measured.std(0) + 1e-3)  # type: ignore[operator]
 
     def prepared(self, both: dict[str, Tensor]) -> dict[str, Tensor]:
         """Add to a batch of `unpaired` what the network needs besides."""

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.relighting import Relighting
@@ -48,23 +47,17 @@ class ReaderTraining(LightReadingTraining):
         altered: float = 0.5,
         ranking: float = 0.25,
     ) -> None:
-        super().__init__(ReaderNetwork(size, hidden), deviation, altered, ranking)
-        self.learning_rate, self.steps, self.pretrained = learning_rate, steps, pretrained
+        super().__init__(ReaderNetwork(size, hidden), pretrained, deviation, altered, ranking)
+        self.learning_rate, self.steps = learning_rate, steps
         self.network.stem.requires_grad_(False)
 
     def read(self, both: dict[str, Tensor]) -> Read:
         """Read pictures, regions and statistics."""
         return self.network(both["image"], both["parts"], both["measured"])
 
-    def setup(self, stage: str) -> None:
-        """Before the first step take the pretrained weights, and measure mean and spread of the statistics."""
-        if stage == "fit" and not self.network.mean.any():
-            if self.pretrained:
-                adopt_imagenet(self.network.stem.conv, [*self.network.stem.blocks, *self.network.blocks])
-            loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
-            measured = torch.cat([batch["measured"].flatten(0, 1) for batch, _ in zip(loader, range(16), strict=False)])
-            self.network.mean.copy_(measured.mean(0))
-            self.network.std.copy_(measured.std(0) + 1e-3)
+    def adopt(self) -> None:
+        """Take EfficientNet-Lite0's ImageNet weights, of the training-only packages."""
+        adopt_imagenet(self.network.stem.conv, [*self.network.stem.blocks, *self.network.blocks])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine decay; the pretrained blocks at a quarter of the rate."""

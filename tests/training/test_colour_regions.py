@@ -5,7 +5,6 @@ import numpy as np
 from diffharmon.training.colour_regions import colour_regions
 
 SHAPE = (96, 128)
-ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
 
 
 def squares(*places: tuple[int, int, int]) -> np.ndarray:
@@ -32,8 +31,7 @@ def test_holes_are_filled_and_specks_and_strips_left_out():
     assert colour_regions(squares((40, 60, 8)), 5, seed=0) == []
     strip = squares()
     strip[:30] = (200, 90, 60)
-    strip[:30, 100:] = (90, 90, 200)
-    assert all(region[0].mean() < 0.8 for region in colour_regions(strip, 5, seed=0))
+    assert colour_regions(strip, 5, seed=0) == []
 
 
 def test_the_seed_decides_which_are_picked():
