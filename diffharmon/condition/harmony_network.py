@@ -102,8 +102,8 @@ class HarmonyNetwork(
         image, mask = _resize(image.float(), self.size), _resize(mask.float(), self.size)
         small, cover = _resize(image, self.size // 2), _resize(mask, self.size // 2)
         near = torch.cat([self._near(*pair) for pair in zip(image, mask, strict=True)])
-        close = self._embed(near[:, :3], near[:, 3:])
-        inside, outside = self._embed(small, cover), self._embed(small, 1 - cover)
+        shown = torch.cat([near[:, :3], small, small]), torch.cat([near[:, 3:], cover, 1 - cover])
+        close, inside, outside = self._embed(*shown).chunk(3)
         front, back = (_region_colours(small, region, self.bins) for region in (cover, 1 - cover))
         contours = [_contour_steps(image, mask, window, self.steps) for window in _WINDOWS]
         return torch.cat([close, inside, outside, inside - outside, front, back, front - back, *contours], 1)

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor
 
-from diffharmon.condition.reader.reading import CLIP, JOINT, NEAR, STRENGTH, WEIGHTS, LightReader
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader
 from diffharmon.condition.wording import put_into_words
 from diffharmon.describer import words as describing
 from diffharmon.errors import InputError
@@ -27,26 +27,20 @@ class Reader:
     then farther.
 
     Args:
-        weights: Folder or hub id of the reader's network.
-        near: Share of the near background's rule in the change, see `LightReader`.
-        clip: Share of CLIP's reading in the change.
-        joint: Share of the joint reader's.
-        strength: How far to go: 1 as read. The default makes fewer composites worse, see experiments/reader.
+        weights: Folder or hub id of the reader's weights, see `LightReader`.
+        strength: How far to go: 1 as read.
         words: Words a side at most.
         object: Name of the foreground object in the prompts.
 
     Raises:
-        InputError: for a strength outside (0, 2], no word, or shares that add up to more than 1.
+        InputError: for a strength outside (0, 2], or no word.
         ModelError: when the weights cannot be found or loaded.
     """
 
     def __init__(
         self,
         weights: str = WEIGHTS,
-        near: Annotated[float, Ge(0), Le(1)] = NEAR,
-        clip: Annotated[float, Ge(0), Le(1)] = CLIP,
-        joint: Annotated[float, Ge(0), Le(1)] = JOINT,
-        strength: Annotated[float, Gt(0), Le(2)] = STRENGTH,
+        strength: Annotated[float, Gt(0), Le(2)] = 1.0,
         words: Annotated[int, Ge(1)] = 4,
         object: str = "object",
     ) -> None:
@@ -54,7 +48,7 @@ class Reader:
             raise InputError(f"describer.strength is {strength}, expected a factor above 0 and up to 2")
         if words < 1:
             raise InputError(f"describer.words is {words}, expected at least 1")
-        self.reader = LightReader(weights, near, clip, joint)
+        self.reader = LightReader(weights)
         self.strength, self.words, self.object = strength, words, object
 
     def describe(self, composite: Composite, previous: Sequence[Attempt] = ()) -> Description:
@@ -63,7 +57,7 @@ class Reader:
         Raises:
             InputError: when the mask leaves no foreground or no background.
         """
-        read = self.reader.read(composite)
+        read = self.reader.read(composite).change
         colours = sample(composite)
         options = []
         for factor in _STRENGTHS if previous else _STRENGTHS[:1]:

@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import CLIP, JOINT, NEAR, STRENGTH, WEIGHTS, LightReader
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader
 from diffharmon.errors import InputError
 from diffharmon.lockstep.lanes import lane_clock
 from diffharmon.method.baseline import keep_background, outcome
@@ -18,12 +18,8 @@ class ColourMap:
     """Maps the foreground's colours as the reader of light reads it; the background stays bit for bit.
 
     Args:
-        weights: Folder or hub id of the reader's network.
-        near: Share of the near background's rule in the reading, see `LightReader`.
-        clip: Share of CLIP's reading in it.
-        joint: Share of the joint reader's.
-        strength: How far to go: 0 not at all, 1 as read. The default makes fewer composites worse, see
-            experiments/reader.
+        weights: Folder or hub id of the reader's weights, see `LightReader`.
+        strength: How far to go: 0 not at all, 1 as read.
 
     Raises:
         InputError: for a strength outside [0, 2].
@@ -33,14 +29,11 @@ class ColourMap:
     def __init__(
         self,
         weights: str = WEIGHTS,
-        near: Annotated[float, Ge(0), Le(1)] = NEAR,
-        clip: Annotated[float, Ge(0), Le(1)] = CLIP,
-        joint: Annotated[float, Ge(0), Le(1)] = JOINT,
-        strength: Annotated[float, Ge(0), Le(2)] = STRENGTH,
+        strength: Annotated[float, Ge(0), Le(2)] = 1.0,
     ) -> None:
         if not 0 <= strength <= 2:
             raise InputError(f"method.strength is {strength}, expected a factor from 0 to 2")
-        self.reader = LightReader(weights, near, clip, joint)
+        self.reader = LightReader(weights)
         self.strength = strength
 
     def harmonize(self, composite: Composite, observe: Observer) -> Outcome:
@@ -51,7 +44,7 @@ class ColourMap:
         """
         clock = lane_clock()
         start = clock()
-        change = self.reader.read(composite).scaled(self.strength)
+        change = self.reader.read(composite).change.scaled(self.strength)
         image = keep_background(composite, change_image(change, composite.image, composite.mask))
         return outcome(image, 0, {"transfer": Cost(clock() - start)})
 

@@ -3,20 +3,24 @@
     python experiments/reader/choose.py PHOTOS OUTPUT [--count 60]
 
 PHOTOS is the training data. No diffusion model is involved: the change is applied directly, as `method=colour_map`
-does, to every composite. Prints the gain for shares of the near background's rule, of CLIP's reading and of the
-joint reader, and for strengths.
+does, to every composite. Prints the gain for shares of other opinions beside the joint reader's, and for strengths.
 """
 
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from diffharmon import metrics
+from diffharmon.clip_model import EMBEDDED
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import CLIP, JOINT, NEAR, STRENGTH, LightReader, mean
+from diffharmon.condition.reader.reading import NETWORK, LightReader, view
+from diffharmon.condition.reader.regions import regions
+from diffharmon.condition.reader.word_reading import WordReader
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
 from diffharmon.run import quiet_libraries
@@ -26,25 +30,21 @@ from diffharmon.types.light import LightChange
 sys.path.append(str(Path(__file__).resolve().parents[1] / "bars"))
 from photos import select
 
-CHOSEN = (NEAR, CLIP, JOINT, STRENGTH)  # the defaults: shares of near rule, CLIP's reading and joint reader, strength
 MIXTURES = (
-    (1.0, 0.0, 0.0, 1.0),
-    (0.0, 1.0, 0.0, 1.0),
-    (0.0, 0.0, 0.0, 1.0),
-    (0.0, 0.0, 1.0, 1.0),
-    (0.1, 0.4, 0.0, 1.0),
-    (0.0, 0.0, 0.5, 1.0),
-    (0.0, 0.2, 0.5, 1.0),
-    (0.0, 0.3, 0.5, 1.0),
-    (0.1, 0.2, 0.5, 1.0),
-    (0.05, 0.2, 0.6, 1.0),
-    (0.05, 0.15, 0.7, 1.0),
-    (0.05, 0.2, 0.5, 0.85),
-    CHOSEN,
-)
+    (1.0, 0.0, 1.0),
+    (0.0, 1.0, 1.0),
+    (0.0, 0.0, 1.0),
+    (0.1, 0.1, 1.0),
+    (0.2, 0.0, 1.0),
+    (0.0, 0.2, 1.0),
+    (0.0, 0.0, 0.85),
+    (0.0, 0.0, 1.15),
+)  # shares of the network alone and of CLIP's reading, the rest the joint reader's; strength
+SIDE = 128  # pixels at which CLIP looks
 WORDS = Description("object", ("daylight",), ("daylight",))
-Mixture = tuple[float, float, float, float]
-Opinions = tuple[LightChange, ...]
+Mixture = tuple[float, float, float]
+Opinions = tuple[LightChange, LightChange, LightChange]
+Ask = Callable[[Composite], Opinions]
 
 
 def main() -> None:
@@ -58,32 +58,35 @@ def main() -> None:
     chosen = select(options.photos, options.output, "tune")
     values = {"dataset.photos": str(chosen), "dataset.count": options.count, "dataset.seed": 11}
     composites = build(composed(["dataset=synthetic"], values).dataset)
-    readers = single_readers()
+    ask = readers()
     given = [composites[index] for index in range(len(composites))]
-    read = [opinions(readers, one) for one in given]
-    print(
-        "| share of near rule | of CLIP | of joint reader | strength | gain, dB | worse, % |\n|---|---|---|---|---|---|"
-    )
-    for mixture in dict.fromkeys(MIXTURES):
-        gains = [gain(one, mixed(four, mixture)) for one, four in zip(given, read, strict=True)]
+    read = [ask(one) for one in given]
+    print("| share of the network alone | of CLIP | strength | gain, dB | worse, % |\n|---|---|---|---|---|")
+    for mixture in MIXTURES:
+        gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
         print(f"| {' | '.join(map(str, mixture))} | {row(gains)} |", flush=True)
 
 
-def single_readers() -> list[LightReader]:
-    """One reader for each opinion: the network, the near background's rule, CLIP and the joint reader."""
-    shares = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    return [LightReader(near=near, clip=clip, joint=joint) for near, clip, joint in shares]
+def readers() -> Ask:
+    """Load all readers; what is returned asks the joint reader, the reader's network alone and CLIP."""
+    joint, alone, words = LightReader(), LightReader(NETWORK), WordReader(EMBEDDED)
+
+    def ask(composite: Composite) -> Opinions:
+        changes = [reader.read(composite).change for reader in (joint, alone)]
+        image, mask = view(composite, SIDE)
+        foreground = torch.from_numpy(regions(mask))[:1]
+        return changes[0], changes[1], words.read(image, foreground, changes[1].centre)
+
+    return ask
 
 
-def opinions(readers: list[LightReader], composite: Composite) -> Opinions:
-    """What each reader of `single_readers` says."""
-    return tuple(reader.read(composite) for reader in readers)
-
-
-def mixed(four: Opinions, mixture: Mixture) -> LightChange:
-    """The mean of opinions, as `LightReader` takes it."""
-    *shares, strength = mixture
-    return mean(list(zip((1 - sum(shares), *shares), four, strict=True))).scaled(strength)
+def mixed(three: Opinions, mixture: Mixture) -> LightChange:
+    """The mean of opinions, of the foreground as the joint reader sees it."""
+    alone, words, strength = mixture
+    change = three[0]
+    for share, left, other in ((alone, 1.0, three[1]), (words, 1.0 - alone, three[2])):
+        change = change.blend(other, share / left) if share else change
+    return change.scaled(strength)
 
 
 def harmonized(composite: Composite, change: LightChange) -> Tensor:

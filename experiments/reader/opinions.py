@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from choose import MIXTURES, WORDS, Mixture, Opinions, gain, mixed, opinions, row, single_readers
+from choose import MIXTURES, WORDS, Mixture, Opinions, gain, mixed, readers, row
 from omegaconf import OmegaConf
 from sklearn.metrics import roc_auc_score
 
@@ -47,11 +47,11 @@ def main() -> None:
     options = parser.parse_args()
     quiet_libraries()
     given = images(options.photos, options.output, options.count, options.relighting)
-    readers = single_readers()
-    read = {name: [opinions(readers, one) for one in found] for name, found in given.items()}
+    ask = readers()
+    read = {name: [ask(one) for one in found] for name, found in given.items()}
     titles = [f"{name}, {len(found)}" for name, found in given.items()]
-    print(f"| near rule | CLIP | joint | strength | {' | '.join(titles)} |\n|---|---|---|---|{'---|' * len(titles)}")
-    for mixture in dict.fromkeys(MIXTURES):
+    print(f"| network alone | CLIP | strength | {' | '.join(titles)} |\n|---|---|---|{'---|' * len(titles)}")
+    for mixture in MIXTURES:
         cells = [cell(given[name], read[name], mixture) for name in given]
         print(f"| {' | '.join(map(str, mixture))} | {' | '.join(cells)} |", flush=True)
     print(f"\n| area under the ROC curve | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}")
@@ -91,7 +91,7 @@ def pairs(sampler: Callable[[torch.Generator], dict[str, torch.Tensor]], count: 
 
 def cell(given: list[Composite], read: list[Opinions], mixture: Mixture) -> str:
     """Mean gain and share made worse."""
-    gains = [gain(one, mixed(four, mixture)) for one, four in zip(given, read, strict=True)]
+    gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
     return f"{row(gains).replace(' |', ',')} %"
 
 

@@ -6,7 +6,7 @@ import torch
 
 from diffharmon.condition.reader import evidence
 from diffharmon.condition.reader.joint import JointNetwork
-from diffharmon.condition.reader.reading import JointReader, shipped_networks
+from diffharmon.condition.reader.reading import WEIGHTS, LightReader, shipped_networks
 from diffharmon.condition.reader.trunk import DEPTH_CHANNELS, DeepTrunk
 from diffharmon.types import Composite
 
@@ -67,7 +67,7 @@ def test_the_view_of_the_foreground_does_not_see_what_is_far_away(networks, deep
 
 
 def test_its_networks_are_those_that_were_shipped_with_it(networks):
-    assert JointReader().network.widths == networks.widths
+    assert JointNetwork.from_pretrained(WEIGHTS).widths == networks.widths
 
 
 @pytest.mark.parametrize("rows", [1, 190])
@@ -76,9 +76,9 @@ def test_a_side_that_is_thinner_than_a_cell_of_the_smaller_picture_is_read(rows)
     mask = np.zeros((SIDE, SIDE), np.float32)
     mask[1 : 1 + rows] = 1
     given = Composite("thin", "", image, torch.from_numpy(mask)[None])
-    change, logit = JointReader().read(given)
-    assert torch.isfinite(change.shift).all()
-    assert np.isfinite(logit)
+    found = LightReader().read(given)
+    assert torch.isfinite(found.change.shift).all()
+    assert np.isfinite(found.logit)
 
 
 def test_evidence_that_is_withheld_in_training_is_there_afterwards():

@@ -1,14 +1,17 @@
 """The reader of light: its regions, its statistics, its network and the method that applies what it reads."""
 
+import gc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from diffharmon.clip_model import EMBEDDED
-from diffharmon.condition.change import change_colours
-from diffharmon.condition.reader import statistics
+from diffharmon.condition.reader import reading, statistics
 from diffharmon.condition.reader.network import ReaderNetwork
-from diffharmon.condition.reader.reading import LightReader, WordReader, near_change, view
+from diffharmon.condition.reader.reading import WEIGHTS as JOINT
+from diffharmon.condition.reader.reading import LightReader, WordReader, view
 from diffharmon.condition.reader.regions import REGIONS, regions
 from diffharmon.errors import InputError, ModelError
 from diffharmon.method.colour_map import ColourMap
@@ -66,31 +69,40 @@ def test_statistics_of_flat_regions_are_those_regions():
 
 
 def test_an_untrained_reader_goes_a_part_of_the_way_to_the_near_background(weights):
-    reading = LightReader(weights).read(composite())
-    rule = LightReader(weights, near=1.0).read(composite())
-    assert 0 < reading.shift[0] < 2 * rule.shift[0]
-    assert (reading.deviation > 0).all()
+    given = composite()
+    found = LightReader(weights).read(given).change
+    image, mask = view(given, 64)
+    whole = statistics.near_difference(statistics.statistics(image, torch.from_numpy(regions(mask)))[None])[0, 0]
+    assert 0.2 * whole < found.shift[0] < 0.8 * whole
+    assert (found.deviation > 0).all()
 
 
-def test_the_share_of_the_near_rule_lies_between_both(weights):
-    alone, half, rule = (LightReader(weights, near=share).read(composite()) for share in (0.0, 0.5, 1.0))
-    torch.testing.assert_close(half.shift, (alone.shift + rule.shift) / 2)
-    torch.testing.assert_close(half.log_spread, (alone.log_spread + rule.log_spread) / 2)
+def test_both_kinds_of_weights_are_told_apart(weights):
+    given = composite()
+    alone, joint = (LightReader(one).read(given) for one in (weights, JOINT))
+    assert not torch.equal(alone.change.shift, joint.change.shift)
 
 
-def test_opinions_are_averaged_by_their_shares(weights):
-    shares = {
-        "alone": (0.0, 0.0, 0.0),
-        "rule": (1.0, 0.0, 0.0),
-        "clip": (0.0, 1.0, 0.0),
-        "joint": (0.0, 0.0, 1.0),
-        "two": (0.5, 0.5, 0.0),
-        "mean": (0.3, 0.2, 0.4),
-    }
-    read = {name: LightReader(weights, *three).read(composite()).shift for name, three in shares.items()}
-    torch.testing.assert_close(read["two"], (read["rule"] + read["clip"]) / 2)
-    mean = 0.3 * read["rule"] + 0.2 * read["clip"] + 0.4 * read["joint"] + 0.1 * read["alone"]
-    torch.testing.assert_close(read["mean"], mean)
+def test_readers_of_the_same_weights_read_a_composite_once(weights, monkeypatch):
+    looked = []
+    monkeypatch.setattr(reading, "view", lambda *given: looked.append(given) or view(*given))
+    first, second, given = LightReader(weights), LightReader(weights), composite()
+    assert first.read(given) is second.read(replace(given, name="the same"))
+    assert len(looked) == 1
+    other = replace(given, mask=given.mask.flip(-1))
+    assert not torch.equal(second.read(other).change.shift, first.read(given).change.shift)
+    assert len(looked) == 3  # of one image only the last mask is remembered
+    LightReader(JOINT).read(given)
+    assert len(looked) == 4
+
+
+def test_what_was_read_is_forgotten_with_the_image(weights):
+    reader, given = LightReader(weights), composite()
+    reader.read(given)
+    assert len(reader._shared.known) == 1
+    del given
+    gc.collect()
+    assert len(reader._shared.known) == 0
 
 
 def test_clip_reads_which_way_the_light_was_changed():
@@ -103,28 +115,17 @@ def test_clip_reads_which_way_the_light_was_changed():
     assert reader.read(brighter, foreground, torch.zeros(3)).shift[0] < -5
 
 
-def test_half_of_the_near_rule_halves_the_difference_of_means():
-    image, mask = view(composite(), 64)
-    measured = statistics.statistics(image, torch.from_numpy(regions(mask)))[None]
-    mapped = change_colours(near_change(measured), image[:, mask > 0.5].T)
-    again = image.clone()
-    again[:, torch.from_numpy(mask > 0.5)] = mapped.T
-    left = statistics.statistics(again, torch.from_numpy(regions(mask)))[None]
-    ratio = statistics.near_difference(left)[0, 0] / statistics.near_difference(measured)[0, 0]
-    assert ratio.item() == pytest.approx(0.5, abs=0.02)
-
-
 def test_a_reading_does_not_depend_on_the_mirror_or_the_size(weights):
     reader, given = LightReader(weights), composite(128, 128, (40, 80, 40, 88))
     mirrored = Composite("m", "test", given.image.flip(-1), given.mask.flip(-1))
-    torch.testing.assert_close(reader.read(given).shift, reader.read(mirrored).shift, atol=0.5, rtol=0.1)
+    torch.testing.assert_close(reader.read(given).change.shift, reader.read(mirrored).change.shift, atol=0.5, rtol=0.1)
     doubled = Composite(
         "d",
         "test",
         given.image.repeat_interleave(2, 1).repeat_interleave(2, 2),
         given.mask.repeat_interleave(2, 1).repeat_interleave(2, 2),
     )
-    torch.testing.assert_close(reader.read(given).shift, reader.read(doubled).shift, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(reader.read(given).change.shift, reader.read(doubled).change.shift, atol=0.05, rtol=0.05)
 
 
 def test_a_small_foreground_is_looked_at_from_nearer():
@@ -142,7 +143,7 @@ def test_a_mask_without_two_sides_is_an_error(weights, fill):
 
 
 def test_a_hair_of_a_foreground_is_read(weights):
-    assert torch.isfinite(LightReader(weights).read(composite(300, 300, (10, 290, 150, 151))).shift).all()
+    assert torch.isfinite(LightReader(weights).read(composite(300, 300, (10, 290, 150, 151))).change.shift).all()
 
 
 def test_colour_map_keeps_the_background_and_goes_as_far_as_asked(weights):
@@ -160,10 +161,6 @@ def test_colour_map_keeps_the_background_and_goes_as_far_as_asked(weights):
 def test_settings_out_of_range_and_missing_weights_are_clear_errors(weights, tmp_path):
     with pytest.raises(InputError, match=r"method\.strength is 3"):
         ColourMap(weights, strength=3.0)
-    with pytest.raises(InputError, match="fractions from 0 to 1"):
-        LightReader(weights, near=2.0)
-    with pytest.raises(InputError, match="add up to at most 1"):
-        LightReader(weights, near=0.5, clip=0.6)
     with pytest.raises(ModelError, match="reader of light"):
         LightReader(str(tmp_path / "nothing"))
 

@@ -2,14 +2,21 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.constants import CONFIG_NAME
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from diffharmon.clip_model import EMBEDDED
 from diffharmon.condition.harmony_network import HarmonyNetwork
@@ -26,105 +33,121 @@ from diffharmon.lockstep.network_call import call_network
 from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 
-WEIGHTS = str(ASSETS / "reader")
+WEIGHTS = str(ASSETS / "joint_reader")
+NETWORK = str(ASSETS / "reader")
 HELP = (
-    "To get it: leave the path at its default, the reader shipped with diffharmon, or give a folder with config.json "
-    "and model.safetensors as ReaderNetwork's save_pretrained writes them."
+    "To get it: leave the path at its default, the joint reader shipped with diffharmon, or give a folder with "
+    "config.json and model.safetensors as the recipes joint_reader and reader write them."
 )
 _REINSTALL = "It is part of diffharmon: install the package again."
 Network = TypeVar("Network", bound=nn.Module)
-# Shares and strength chosen on the photos for tuning, see experiments/reader.
-NEAR, CLIP, JOINT, STRENGTH = 0.0, 0.1, 0.8, 1.0
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
 
 
-class LightReader:
-    """Reads the change of light off a composite and its mask, as the mean of up to four opinions.
+@dataclass(frozen=True)
+class Reading:
+    """What was read off a composite.
 
-    The reader's network was trained on composites as iHarmony4 makes them, CLIP on light that words name; neither reads
-    the other's kind well, and where they disagree their mean goes less far. The joint reader weighs what these and the
-    harmony classifier see, and more.
+    Attributes:
+        change: The change of light that is expected to leave the least error.
+        logit: Of the foreground having been altered.
+    """
+
+    change: LightChange
+    logit: float
+
+
+class LightReader:
+    """Reads the change of light off a composite and its mask, and whether its foreground was altered at all.
+
+    Readers of the same weights share them. A composite that one of them has just read is not looked at again by
+    another: describer and evaluator see the same tensors.
 
     Args:
-        weights: Folder or hub id of a ``ReaderNetwork``.
-        near: Share of the near background's rule (half of the way to its mean and spread) in the change.
-        clip: Share of the light that a CLIP expects in both regions.
-        joint: Share of the joint reader shipped with diffharmon, which is not loaded for a share of 0; what is left is
-            the network's.
-        model: Folder or hub id of that CLIP, which is not loaded for a share of 0.
+        weights: Folder or hub id of a ``JointNetwork``, or of a ``ReaderNetwork``, which reads alone.
 
     Raises:
-        InputError: for shares outside [0, 1], or that add up to more than 1.
         ModelError: when the weights cannot be found or loaded.
     """
 
-    def __init__(
-        self,
-        weights: str = WEIGHTS,
-        near: float = 0.0,
-        clip: float = 0.0,
-        joint: float = 0.0,
-        model: str = EMBEDDED,
-    ) -> None:
-        if min(near, clip, joint) < 0 or near + clip + joint > 1 + 1e-9:
-            raise InputError(
-                f"the shares of the near background's rule, of CLIP's reading and of the joint reader are {near}, "
-                f"{clip} and {joint}, expected fractions from 0 to 1 that add up to at most 1"
-            )
-        self.network = load_reader(weights)
-        self.near, self.clip, self.joint = near, clip, joint
-        self.words = WordReader(model) if clip else None
-        self.joint_reader = JointReader() if joint else None
+    def __init__(self, weights: str = WEIGHTS) -> None:
+        self._shared = _shared(weights)
 
-    @torch.no_grad()
-    def read(self, composite: Composite) -> LightChange:
-        """Read the change of light that is expected to leave the least error in one composite.
-
-        The network's own reading is averaged with that of the mirror image.
+    def read(self, composite: Composite) -> Reading:
+        """Read one composite.
 
         Raises:
             InputError: when the mask leaves no foreground or no background.
         """
-        image, mask = view(composite, self.network.size)
+        known = self._shared.known.get(composite.image)
+        if known is not None and known[0] is composite.mask:
+            return known[1]
+        found = self._shared.read(composite)
+        self._shared.known[composite.image] = composite.mask, found
+        return found
+
+
+class _Loaded:
+    """Loaded weights, and what they read of images that are still there; images are never changed in place."""
+
+    def __init__(self, read: Callable[[Composite], Reading]) -> None:
+        self.read = read
+        self.known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+_LOADED: WeakValueDictionary[str, _Loaded] = WeakValueDictionary()
+
+
+def _shared(weights: str) -> _Loaded:
+    """Load weights, or give those that somebody holds already."""
+    found = _LOADED.get(weights)
+    if found is None:
+        found = _Loaded(_joint(weights) if _is_joint(weights) else _alone(weights))
+        _LOADED[weights] = found
+    return found
+
+
+def _is_joint(weights: str) -> bool:
+    with loading("reader of light", weights, HELP):
+        path = Path(weights, CONFIG_NAME)
+        text = (path if path.parent.is_dir() else Path(hf_hub_download(weights, CONFIG_NAME))).read_text("utf-8")
+        return "widths" in json.loads(text)
+
+
+def _joint(weights: str) -> Callable[[Composite], Reading]:
+    """Load a joint reader and the networks that it asks."""
+    network, networks = load(JointNetwork, "joint reader", weights, HELP), shipped_networks()
+
+    @torch.no_grad()
+    def read(composite: Composite) -> Reading:
+        image, mask = view(composite, evidence.SIDE)
+        found = evidence.gather(image[None], torch.from_numpy(mask)[None], networks, network.deep)
+        return _reading(found.measured, call_network(network, found.measured, found.values))
+
+    return read
+
+
+def _alone(weights: str) -> Callable[[Composite], Reading]:
+    """Load a network that reads pixels; what it reads is averaged with the mirror image's."""
+    network = load_reader(weights)
+
+    @torch.no_grad()
+    def read(composite: Composite) -> Reading:
+        image, mask = view(composite, network.size)
         parts = torch.from_numpy(regions(mask))
         measured = statistics.statistics(image, parts)[None]
         pictures, layers = torch.stack([image, image.flip(-1)]), torch.stack([parts, parts.flip(-1)]).float()
-        change, deviation, _ = call_network(self.network, pictures, layers, measured.expand(2, -1))
-        centre = statistics.foreground_mean(measured)[0]
-        six = change.mean(0)
-        own = LightChange(centre, six[:3], six[3:], deviation.mean(0).exp())
-        shares = [(1 - self.near - self.clip - self.joint, own), (self.near, near_change(measured))]
-        if self.words is not None:
-            shares.append((self.clip, self.words.read(image, parts[:1], centre)))
-        if self.joint_reader is not None:
-            shares.append((self.joint, self.joint_reader.read(composite)[0]))
-        return mean(shares)
+        return _reading(measured, call_network(network, pictures, layers, measured.expand(2, -1)))
+
+    return read
 
 
-class JointReader:
-    """Reads the light with the joint network and all it asks, as they are shipped with diffharmon.
-
-    Raises:
-        ModelError: when weights cannot be found or loaded.
-    """
-
-    def __init__(self) -> None:
-        self.network = load(JointNetwork, "joint reader", str(ASSETS / "joint_reader"), _REINSTALL)
-        self.networks = shipped_networks()
-
-    @torch.no_grad()
-    def read(self, composite: Composite) -> tuple[LightChange, float]:
-        """Read the change of light, and the logit of the foreground having been altered.
-
-        Raises:
-            InputError: when the mask leaves no foreground or no background.
-        """
-        image, mask = view(composite, evidence.SIDE)
-        found = evidence.gather(image[None], torch.from_numpy(mask)[None], self.networks, self.network.deep)
-        change, deviation, logit = call_network(self.network, found.measured, found.values)
-        centre = statistics.foreground_mean(found.measured)[0]
-        return LightChange(centre, change[0, :3], change[0, 3:], deviation[0].exp()), logit.item()
+def _reading(measured: Float[Tensor, "1 k"], outputs: tuple[Tensor, Tensor, Tensor]) -> Reading:
+    """Average a network's outputs."""
+    change, deviation, logit = (output.mean(0) for output in outputs)
+    centre = statistics.foreground_mean(measured)[0]
+    return Reading(LightChange(centre, change[:3], change[3:], deviation.exp()), logit.item())
 
 
 def shipped_networks() -> evidence.Networks:
@@ -134,7 +157,7 @@ def shipped_networks() -> evidence.Networks:
         ModelError: when weights cannot be found or loaded.
     """
     harmony = load(HarmonyNetwork, "harmony classifier", str(ASSETS / "evaluator"), _REINSTALL)
-    return evidence.Networks(load_reader(WEIGHTS), WordReader(EMBEDDED), harmony)
+    return evidence.Networks(load_reader(NETWORK), WordReader(EMBEDDED), harmony)
 
 
 def load_reader(weights: str) -> ReaderNetwork:
@@ -156,22 +179,6 @@ def load(kind: type[Network], name: str, weights: str, help: str) -> Network:
     with loading(name, weights, help), contextlib.redirect_stdout(io.StringIO()):
         network: Network = kind.from_pretrained(weights, strict=True)  # type: ignore[attr-defined]
     return network.eval().requires_grad_(False)
-
-
-def mean(changes: Sequence[tuple[float, LightChange]]) -> LightChange:
-    """Return the mean of changes of one foreground, each with its share of the whole; the first gives the rest."""
-    found, left = changes[0][1], changes[0][0]
-    for share, change in changes[1:]:
-        left += share
-        found = found.blend(change, share / left) if share else found
-    return found
-
-
-def near_change(measured: Float[Tensor, "1 k"], strength: float = 0.5) -> LightChange:
-    """Return the change that goes a part of the way to the near background's mean and spread in CIELAB."""
-    difference = statistics.near_difference(measured)[0]
-    spread = torch.log1p(strength * (difference[3:].exp() - 1))
-    return LightChange(statistics.foreground_mean(measured)[0], strength * difference[:3], spread, torch.zeros(6))
 
 
 def view(composite: Composite, side: int) -> tuple[Float[Tensor, "3 s s"], Float[np.ndarray, "s s"]]:
