@@ -39,16 +39,16 @@ class Block(nn.Module):
         hidden = channels * expansion
         self.residual = stride == 1 and channels == out
         self.expand = nn.Conv2d(channels, hidden, 1) if expansion > 1 else None
-        self.depth = nn.Conv2d(hidden, hidden, kernel, stride, groups=hidden)
+        padding = kernel - stride  # as TensorFlow pads, more at the end where it is odd
+        self.padding = (padding // 2, padding - padding // 2) * 2 if padding % 2 else None
+        self.depth = nn.Conv2d(hidden, hidden, kernel, stride, 0 if self.padding else padding // 2, groups=hidden)
         self.project = nn.Conv2d(hidden, out, 1)
-        padding = kernel - stride
-        self.padding = (padding // 2, padding - padding // 2) * 2
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o y x"]:
         """Apply the block."""
-        inner = features if self.expand is None else functional.relu6(self.expand(features))
-        inner = functional.relu6(self.depth(functional.pad(inner, self.padding)))
-        inner = self.project(inner)
+        inner = features if self.expand is None else functional.relu6(self.expand(features), inplace=True)
+        inner = self.depth(functional.pad(inner, self.padding) if self.padding else inner)
+        inner = self.project(functional.relu6(inner, inplace=True))
         return features + inner if self.residual else inner
 
 
