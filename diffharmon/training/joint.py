@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
+import torch
+from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from diffharmon.condition.reader.evidence import gather
 from diffharmon.condition.reader.joint import JointNetwork
-from diffharmon.condition.reader.reading import shipped_networks
+from diffharmon.condition.reader.reading import shipped_networks, shipped_trunk
 from diffharmon.training.datamodule import PhotoData
-from diffharmon.training.light_reading import LightReadingTraining, Read
-from diffharmon.training.reader import adopt_imagenet
+from diffharmon.training.light_reading import LightReadingTraining, Read, mapped, unpaired
 from diffharmon.training.schedule import adamw_with_cosine
+
+_SWATCH = (12, 16)  # the colours of a foreground, laid out as a picture
 
 
 class JointTraining(LightReadingTraining):
-    """Train the joint reader, see `LightReadingTraining`; what it asks and its deep trunk stay as they are.
+    """Train the joint reader on evidence that was gathered ahead, see `LightReadingTraining`.
+
+    What it asks and its deep trunk, EfficientNet-Lite0 as ImageNet trained it, stay as they are shipped.
 
     Args:
-        pretrained: take the deep trunk from EfficientNet-Lite0's ImageNet weights, see `ReaderTraining`.
         hidden: width of its perceptrons.
         dropout: share of hidden values dropped.
         withheld: share of the evidence's values dropped.
@@ -33,31 +36,19 @@ class JointTraining(LightReadingTraining):
 
     def __init__(
         self,
-        pretrained: bool = True,
         hidden: int = 192,
         dropout: float = 0.3,
         withheld: float = 0.2,
         learning_rate: float = 1e-3,
-        steps: int = 2500,
+        steps: int = 2400,
         deviation: float = 0.02,
         altered: float = 0.5,
         ranking: float = 0.25,
     ) -> None:
-        networks = shipped_networks()
-        network = JointNetwork(networks.widths, hidden, dropout, withheld)
-        super().__init__(network, pretrained, deviation, altered, ranking)
-        self.asked = networks  # no module itself, so no part of what is saved
+        network = JointNetwork(shipped_networks().widths, hidden, dropout, withheld)
+        network.deep = shipped_trunk()
+        super().__init__(network, False, deviation, altered, ranking)
         self.learning_rate, self.steps = learning_rate, steps
-        self.network.deep.requires_grad_(False)
-
-    def adopt(self) -> None:
-        """Take EfficientNet-Lite0's ImageNet weights, of the training-only packages."""
-        adopt_imagenet(self.network.deep.conv, self.network.deep.blocks)
-
-    def prepared(self, both: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Ask the networks about every picture."""
-        found = gather(both["image"], both["parts"][:, 0], self.asked, self.network.deep)
-        return both | {"measured": found.measured.to(both["image"]), "values": found.values.to(both["image"])}
 
     def read(self, both: dict[str, Tensor]) -> Read:
         """Weigh the evidence."""
@@ -76,3 +67,10 @@ class JointTraining(LightReadingTraining):
     def export(self, folder: Path, data: PhotoData) -> None:
         """Write `config.json` and `model.safetensors`, in half precision."""
         self.network.half().save_pretrained(folder)
+
+    def sample_grid(self, batch: dict[str, Tensor]) -> Float[Tensor, "b 3 h w"]:
+        """Put colours of eight foregrounds above what they are read to be, and what they really are."""
+        both = unpaired({name: values[:8] for name, values in batch.items()})
+        read = mapped(both, self.read(both)[0])
+        rows = [colours[::2].unflatten(1, _SWATCH) for colours in (both["before"], read, both["after"])]
+        return torch.cat(rows).permute(0, 3, 1, 2)

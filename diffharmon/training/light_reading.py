@@ -58,14 +58,10 @@ class LightReadingTraining(LightningModule):
             if self.pretrained:
                 self.adopt()
             loader: DataLoader[dict[str, Tensor]] = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
-            batches = (self.prepared(unpaired(batch)) for batch, _ in zip(loader, range(_MEASURED), strict=False))
-            measured = torch.cat([batch["measured"] for batch in batches])
+            batches = (batch["measured"] for batch, _ in zip(loader, range(_MEASURED), strict=False))
+            measured = torch.cat([batch.flatten(0, 1) for batch in batches])
             self.network.mean.copy_(measured.mean(0))  # type: ignore[operator]
             self.network.std.copy_(measured.std(0) + 1e-3)  # type: ignore[operator]
-
-    def prepared(self, both: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add to a batch of `unpaired` what the network needs besides."""
-        return both
 
     def read(self, both: dict[str, Tensor]) -> Read:
         """Read the light of a batch of `unpaired`."""
@@ -73,7 +69,7 @@ class LightReadingTraining(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Read both pictures of every pair and measure what the changes leave."""
-        both = self.prepared(unpaired(batch))
+        both = unpaired(batch)
         change, deviation, logit = self.read(both)
         error, original = errors(both, change)
         gain = (error + _FLOOR).log10() - (original + _FLOOR).log10()
@@ -88,7 +84,7 @@ class LightReadingTraining(LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Collect gains on held-out photos, the area under the ROC curve of the logit and the pairs in order."""
-        both = self.prepared(unpaired(batch))
+        both = unpaired(batch)
         change, _, logit = self.read(both)
         error, original = (-10 * (value[::2] + 1e-6).log10() for value in errors(both, change))
         self.gains.append(torch.stack([original, error - original], 1))
@@ -115,22 +111,23 @@ class LightReadingTraining(LightningModule):
 def unpaired(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Lay a batch of pairs out as composite, photo, composite, photo, ..., with `altered` to tell them apart."""
     before = torch.stack([batch["before"], batch["after"]], 1)
-    return {
-        "image": batch["image"].flatten(0, 1),
-        "parts": batch["parts"].repeat_interleave(2, 0),
-        "measured": batch["measured"].flatten(0, 1),
-        "before": before.flatten(0, 1),
-        "after": batch["after"].repeat_interleave(2, 0),
-        "altered": batch["measured"].new_tensor((1.0, 0.0)).repeat(len(before)),
-    }
+    seen = {name: batch[name].flatten(0, 1) for name in ("image", "measured", "values") if name in batch}
+    shared = {name: batch[name].repeat_interleave(2, 0) for name in ("parts", "after") if name in batch}
+    altered = batch["measured"].new_tensor((1.0, 0.0)).repeat(len(before))
+    return seen | shared | {"before": before.flatten(0, 1), "altered": altered}
+
+
+def mapped(batch: dict[str, Tensor], change: Float[Tensor, "b 6"]) -> Float[Tensor, "b n 3"]:
+    """Return the foreground's colours under a change of light."""
+    centre = statistics.foreground_mean(batch["measured"])[:, None]
+    lab = rgb_to_lab(batch["before"])
+    return lab_to_rgb((lab - centre) * change[:, None, 3:].exp() + centre + change[:, None, :3])
 
 
 def errors(batch: dict[str, Tensor], change: Float[Tensor, "b 6"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """Return the foreground's mean squared error under a change of light, and without it."""
-    centre = statistics.foreground_mean(batch["measured"])[:, None]
-    lab = rgb_to_lab(batch["before"])
-    mapped = lab_to_rgb((lab - centre) * change[:, None, 3:].exp() + centre + change[:, None, :3])
-    return tuple((picture - batch["after"]).square().mean((1, 2)) for picture in (mapped, batch["before"]))  # type: ignore[return-value]
+    colours = mapped(batch, change), batch["before"]
+    return tuple((each - batch["after"]).square().mean((1, 2)) for each in colours)  # type: ignore[return-value]
 
 
 def true_change(batch: dict[str, Tensor]) -> Float[Tensor, "b 6"]:

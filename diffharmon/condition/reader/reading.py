@@ -24,6 +24,7 @@ from diffharmon.condition.reader import evidence, statistics
 from diffharmon.condition.reader.joint import JointNetwork
 from diffharmon.condition.reader.network import ReaderNetwork
 from diffharmon.condition.reader.regions import regions
+from diffharmon.condition.reader.trunk import DeepTrunk
 from diffharmon.condition.reader.word_reading import WordReader
 from diffharmon.errors import InputError
 from diffharmon.files import ASSETS, loading
@@ -158,6 +159,15 @@ def shipped_networks() -> evidence.Networks:
     """
     harmony = load(HarmonyNetwork, "harmony classifier", str(ASSETS / "evaluator"), _REINSTALL)
     return evidence.Networks(load_reader(NETWORK), WordReader(EMBEDDED), harmony)
+
+
+def shipped_trunk() -> DeepTrunk:
+    """Load the deep trunk of the joint reader, EfficientNet-Lite0 as ImageNet trained it.
+
+    Raises:
+        ModelError: when weights cannot be found or loaded.
+    """
+    return load(JointNetwork, "joint reader", WEIGHTS, _REINSTALL).deep
 
 
 def load_reader(weights: str) -> ReaderNetwork:
