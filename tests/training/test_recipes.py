@@ -33,7 +33,7 @@ TOY = {
     ],
     "clip": ["data.size=32", "module.width=16", "module.layers=1"],
     "reader": ["module.pretrained=false", "module.hidden=16", "data.size=32"],
-    "joint_reader": ["module.hidden=16", "data.size=64", "data.batch_size=2"],
+    "joint_reader": ["datamodule.shard_size=4", "module.hidden=16", "data.size=64", "data.batch_size=2"],
     "classifier": ["module.vision=null", "module.width=16", "module.layers=1", "data.size=32"],
 }
 
