@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from diffharmon import metrics
-from diffharmon.clip_model import EMBEDDED
 from diffharmon.condition.change import change_image
-from diffharmon.condition.reader.reading import NETWORK, LightReader, view
-from diffharmon.condition.reader.regions import regions
-from diffharmon.condition.reader.word_reading import WordReader
+from diffharmon.condition.reader.evidence import SIDE, gather
+from diffharmon.condition.reader.joint import JointNetwork
+from diffharmon.condition.reader.reading import WEIGHTS, shipped_networks, view
+from diffharmon.condition.reader.statistics import foreground_mean
 from diffharmon.config import build, composed
 from diffharmon.method.baseline import keep_background
 from diffharmon.run import quiet_libraries
@@ -34,13 +34,14 @@ MIXTURES = (
     (1.0, 0.0, 1.0),
     (0.0, 1.0, 1.0),
     (0.0, 0.0, 1.0),
-    (0.1, 0.1, 1.0),
-    (0.2, 0.0, 1.0),
+    (0.1, 0.0, 1.0),
+    (0.0, 0.1, 1.0),
     (0.0, 0.2, 1.0),
-    (0.0, 0.0, 0.85),
-    (0.0, 0.0, 1.15),
+    (0.1, 0.1, 1.0),
+    (0.2, 0.2, 1.0),
+    (0.1, 0.1, 0.85),
+    (0.1, 0.1, 1.15),
 )  # shares of the network alone and of CLIP's reading, the rest the joint reader's; strength
-SIDE = 128  # pixels at which CLIP looks
 WORDS = Description("object", ("daylight",), ("daylight",))
 Mixture = tuple[float, float, float]
 Opinions = tuple[LightChange, LightChange, LightChange]
@@ -61,21 +62,24 @@ def main() -> None:
     ask = readers()
     given = [composites[index] for index in range(len(composites))]
     read = [ask(one) for one in given]
-    print("| share of the network alone | of CLIP | strength | gain, dB | worse, % |\n|---|---|---|---|---|")
+    print("| share of the reader's network | of CLIP | strength | gain, dB | worse, % |\n|---|---|---|---|---|")
     for mixture in MIXTURES:
         gains = [gain(one, mixed(three, mixture)) for one, three in zip(given, read, strict=True)]
         print(f"| {' | '.join(map(str, mixture))} | {row(gains)} |", flush=True)
 
 
 def readers() -> Ask:
-    """Load all readers; what is returned asks the joint reader, the reader's network alone and CLIP."""
-    joint, alone, words = LightReader(), LightReader(NETWORK), WordReader(EMBEDDED)
+    """Load all readers; what is returned asks the joint reader, the reader's network and CLIP."""
+    network, networks = JointNetwork.from_pretrained(WEIGHTS).eval(), shipped_networks()
 
+    @torch.no_grad()
     def ask(composite: Composite) -> Opinions:
-        changes = [reader.read(composite).change for reader in (joint, alone)]
         image, mask = view(composite, SIDE)
-        foreground = torch.from_numpy(regions(mask))[:1]
-        return changes[0], changes[1], words.read(image, foreground, changes[1].centre)
+        found = gather(image[None], torch.from_numpy(mask)[None], networks, network.deep)
+        centre = foreground_mean(found.measured)[0]
+        joint, own, words = network(found.measured, found.values)[0], *found.opinions
+        changes = [LightChange(centre, six[0, :3], six[0, 3:], torch.zeros(6)) for six in (joint, own, words)]
+        return changes[0], changes[1], changes[2]
 
     return ask
 

@@ -50,7 +50,7 @@ def main() -> None:
     ask = readers()
     read = {name: [ask(one) for one in found] for name, found in given.items()}
     titles = [f"{name}, {len(found)}" for name, found in given.items()]
-    print(f"| network alone | CLIP | strength | {' | '.join(titles)} |\n|---|---|---|{'---|' * len(titles)}")
+    print(f"| reader's network | CLIP | strength | {' | '.join(titles)} |\n|---|---|---|{'---|' * len(titles)}")
     for mixture in MIXTURES:
         cells = [cell(given[name], read[name], mixture) for name in given]
         print(f"| {' | '.join(map(str, mixture))} | {' | '.join(cells)} |", flush=True)

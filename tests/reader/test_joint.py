@@ -88,3 +88,17 @@ def test_evidence_that_is_withheld_in_training_is_there_afterwards():
     given = torch.rand(2, len(network.mean)), torch.rand(2, sum(network.widths))
     assert not torch.equal(network.train()(*given)[0], network(*given)[0])
     assert torch.equal(network.eval()(*given)[0], network(*given)[0])
+
+
+def test_those_that_are_asked_have_a_share_in_the_change(networks):
+    image, mask = scene(0.3)
+    given = Composite("lighter", "", (image * 255).round() / 255, mask[None])
+    network = JointNetwork.from_pretrained(WEIGHTS)
+    with torch.no_grad():
+        found = evidence.gather(given.image[None], mask[None], networks, network.deep)
+        joint = network(found.measured, found.values)[0][0]
+    read = LightReader().read(given).change
+    own, words = found.opinions[:, 0]
+    torch.testing.assert_close(read.shift, (0.8 * joint + 0.1 * own + 0.1 * words)[:3], atol=0.02, rtol=1e-2)
+    assert not torch.allclose(joint, own, atol=0.5)
+    assert torch.equal(words, found.values.split(networks.widths, 1)[KINDS.index("change")][0])

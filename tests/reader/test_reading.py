@@ -111,8 +111,13 @@ def test_clip_reads_which_way_the_light_was_changed():
     foreground = composite(128, 128, (40, 88, 40, 88)).mask > 0
     darker, brighter = (torch.where(foreground, scene * factor, scene).clamp(0, 1) for factor in (0.5, 1.6))
     reader = WordReader(EMBEDDED)
-    assert reader.read(darker, foreground, torch.zeros(3)).shift[0] > 5
-    assert reader.read(brighter, foreground, torch.zeros(3)).shift[0] < -5
+
+    def lightness(image: torch.Tensor) -> float:
+        views = reader.reading.embed(Composite("shown", "", image, foreground.float()), mirrored=False)
+        return reader.change(views, image, foreground, torch.zeros(3)).shift[0].item()
+
+    assert lightness(darker) > 5
+    assert lightness(brighter) < -5
 
 
 def test_a_reading_does_not_depend_on_the_mirror_or_the_size(weights):

@@ -57,10 +57,12 @@ class Evidence:
         measured: Statistics of the regions, see `statistics`.
         values: The reader's trunk, the deep trunk's view of the scene, of the foreground and of the foreground in the
             near background's colours, CLIP's embeddings and its reading, the harmony classifier's evidence and output.
+        opinions: Changes of light that the reader's network and CLIP read, shift and log-spread.
     """
 
     measured: Float[Tensor, "b k"]
     values: Float[Tensor, "b n"]
+    opinions: Float[Tensor, "2 b 6"]
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,18 @@ def gather(
     small, cover, close = stacked("small"), stacked("cover"), stacked("close")
     reader, harmony, close_parts = networks.reader, networks.harmony, stacked("close_parts")
     verdict = call_network(harmony, small, cover, function=harmony.weigh)
+    measured, trunk = stacked("measured"), call_network(reader, small, stacked("parts"), function=reader.evidence)
+    embedded, expected = _words(views, networks.words)
     values = [
-        call_network(reader, small, stacked("parts"), function=reader.evidence),
+        trunk,
         seen(images, stacked("scene_parts")),
         *(seen(close[:, place].contiguous(), close_parts) for place in (0, 1)),
-        *_words(views, networks.words),
+        embedded,
+        expected,
         *verdict,
     ]
-    return Evidence(stacked("measured"), torch.cat(values, 1))
+    own = call_network(reader, trunk, measured, function=reader.weigh)[0]
+    return Evidence(measured, torch.cat(values, 1), torch.stack([own, expected]))
 
 
 def _words(views: list[_View], words: WordReader) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b 6"]]:

@@ -78,13 +78,20 @@ class ReaderNetwork(
         self, features: Float[Tensor, "b 24 y x"], parts: Float[Tensor, "b 5 y x"], measured: Float[Tensor, "b k"]
     ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 6"], Float[Tensor, " b"]]:
         """Read the light from the stem's features, as `forward` does from pixels."""
-        evidence = self.project(self.norm(self._look(features, parts)))
-        raw = self.head(evidence + self.measure(((measured - self.mean) / self.std).clamp(-5, 5)))
-        return interpret(raw, measured)
+        return self.weigh(self._look(features, parts), measured)
 
     def evidence(self, image: Float[Tensor, "b 3 s s"], parts: Float[Tensor, "b 5 s s"]) -> Float[Tensor, "b n"]:
         """Return the trunk's `EVIDENCE` averages over foreground and backgrounds."""
         return self._look(self.stem(image), functional.adaptive_avg_pool2d(parts, image.shape[-1] // 4))
+
+    def weigh(
+        self, evidence: Float[Tensor, "b n"], measured: Float[Tensor, "b k"]
+    ) -> tuple[Float[Tensor, "b 6"], Float[Tensor, "b 6"], Float[Tensor, " b"]]:
+        """Read the light from what `evidence` returns, as `forward` does from pixels."""
+        raw = self.head(
+            self.project(self.norm(evidence)) + self.measure(((measured - self.mean) / self.std).clamp(-5, 5))
+        )
+        return interpret(raw, measured)
 
     def _look(self, features: Float[Tensor, "b 24 y x"], parts: Float[Tensor, "b 5 y x"]) -> Float[Tensor, "b n"]:
         pooled = [average(features, parts, (0, 3))]

@@ -42,6 +42,7 @@ HELP = (
 )
 _REINSTALL = "It is part of diffharmon: install the package again."
 Network = TypeVar("Network", bound=nn.Module)
+OPINIONS = 0.2  # share of what the reader's network and CLIP read in a joint reader's change, see experiments/reader
 _SMALL = 0.02  # a foreground that fills less of the frame is looked at from nearer
 _WINDOW = 4.0  # side of the nearer view, as a multiple of the foreground's longer side
 
@@ -117,14 +118,16 @@ def _is_joint(weights: str) -> bool:
 
 
 def _joint(weights: str) -> Callable[[Composite], Reading]:
-    """Load a joint reader and the networks that it asks."""
+    """Load a joint reader and the networks that it asks; their own readings have a share in the change."""
     network, networks = load(JointNetwork, "joint reader", weights, HELP), shipped_networks()
 
     @torch.no_grad()
     def read(composite: Composite) -> Reading:
         image, mask = view(composite, evidence.SIDE)
         found = evidence.gather(image[None], torch.from_numpy(mask)[None], networks, network.deep)
-        return _reading(found.measured, call_network(network, found.measured, found.values))
+        change, deviation, logit = call_network(network, found.measured, found.values)
+        mixed = (1 - OPINIONS) * change + OPINIONS * found.opinions.mean(0)
+        return _reading(found.measured, (mixed, deviation, logit))
 
     return read
 

@@ -8,7 +8,6 @@ from diffharmon.clip_model import ClipEmbedder
 from diffharmon.condition.cielab import rgb_to_lab
 from diffharmon.condition.clip_reading import ClipReading, expected_light
 from diffharmon.condition.light import map_features, maps_between
-from diffharmon.types import Composite
 from diffharmon.types.light import LightChange
 
 _HELP = "To get it: leave the path at its default, the CLIP shipped with diffharmon."
@@ -34,13 +33,6 @@ class WordReader:
         """Count the values of an embedding."""
         return self.prompts.shape[1]
 
-    def read(
-        self, image: Float[Tensor, "3 s s"], foreground: Bool[Tensor, "1 s s"], centre: Float[Tensor, "3"]
-    ) -> LightChange:
-        """Read the change as shift and spread of the foreground's colours; its deviation is not known, so 0."""
-        views = self.reading.embed(Composite("the composite", "", image, foreground.float()))
-        return self.change(views, image, foreground, centre)
-
     def change(
         self,
         views: Float[Tensor, "v 2 d"],
@@ -48,7 +40,14 @@ class WordReader:
         foreground: Bool[Tensor, "1 s s"],
         centre: Float[Tensor, "3"],
     ) -> LightChange:
-        """Read the change, as `read` does, from embeddings of foreground and background."""
+        """Read the change as shift and spread of the foreground's colours; its deviation is not known, so 0.
+
+        Args:
+            views: Embeddings of foreground and background, as `ClipReading.embed` gives them.
+            image: RGB in [0, 1].
+            foreground: Where the foreground is.
+            centre: Its mean colour in CIELAB.
+        """
         front, back = expected_light(self.reading.probabilities(views, self.prompts)).unsqueeze(1)
         colours = image[:, foreground[0]].T
         colours = colours[:: max(1, len(colours) // _COLOURS)]
