@@ -1,4 +1,4 @@
-"""Train one of the embedded models: recipe=autoencoder, backbone, clip or classifier, with data.root=<photos>."""
+"""Train an embedded model: recipe=autoencoder, backbone, clip, classifier, reader or joint_reader."""
 
 import hydra
 from omegaconf import DictConfig
