@@ -99,7 +99,7 @@ def whole_rows(tmp_path_factory, rows_of):
 @pytest.mark.parametrize(
     ("removed", "lost"),
     [
-        ("rows-rank0.jsonl", "of 5 images left no row: "),
+        pytest.param("rows-rank0.jsonl", "of 5 images left no row: ", marks=pytest.mark.slow),
         ("images", "of 5 images left no picture: "),
         (".", "of 5 images left no row: "),
     ],

@@ -41,13 +41,14 @@ def test_the_second_iteration_from_the_golden_first_does_too(method, case):
     assert not failed(free_rows(method, case, 1, "free"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "attribute", "value", "moved"),
     [
         ("text", "mask_antialias", True, {"text_loss", "text_emb", "uncond_opt"}),
-        pytest.param("text", "regularization", 0.0, {"text_emb", "p2p_latents"}, marks=pytest.mark.slow),
+        ("text", "regularization", 0.0, {"text_emb", "p2p_latents"}),
         ("unconditional", "stale_first", False, {"uncond_opt", "uncond_latents"}),
-        pytest.param("unconditional", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}, marks=pytest.mark.slow),
+        ("unconditional", "learning_rate", 0.05, {"uncond_opt", "p2p_latents"}),
     ],
 )
 def test_every_plausible_mistake_is_caught(method, case, part, attribute, value, moved):
