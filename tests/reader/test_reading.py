@@ -96,6 +96,15 @@ def test_readers_of_the_same_weights_read_a_composite_once(weights, monkeypatch)
     assert len(looked) == 4
 
 
+def test_an_image_that_was_changed_in_place_is_read_again(weights):
+    reader, given = LightReader(weights), composite()
+    before = reader.read(given)
+    given.image.add_(0.4 * given.mask)
+    assert reader.read(given).change.shift[0] < before.change.shift[0] - 5
+    given.mask.copy_(given.mask.flip(-1))
+    assert reader.read(given) is not before
+
+
 def test_what_was_read_is_forgotten_with_the_image(weights):
     reader, given = LightReader(weights), composite()
     reader.read(given)

@@ -82,20 +82,25 @@ class LightReader:
         Raises:
             InputError: when the mask leaves no foreground or no background.
         """
-        known = self._shared.known.get(composite.image)
-        if known is not None and known[0] is composite.mask:
-            return known[1]
+        known, state = self._shared.known.get(composite.image), (_version(composite.image), _version(composite.mask))
+        if known is not None and known[0] is composite.mask and known[1] == state:
+            return known[2]
         found = self._shared.read(composite)
-        self._shared.known[composite.image] = composite.mask, found
+        self._shared.known[composite.image] = composite.mask, state, found
         return found
 
 
 class _Loaded:
-    """Loaded weights, and what they read of images that are still there; images are never changed in place."""
+    """Loaded weights, and what they read of images that are still there, each with its mask and their versions."""
 
     def __init__(self, read: Callable[[Composite], Reading]) -> None:
         self.read = read
         self.known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def _version(values: Tensor) -> int:
+    """Count the changes of a tensor in place; under inference mode they are not counted, and nobody makes any."""
+    return 0 if values.is_inference() else values._version
 
 
 _LOADED: WeakValueDictionary[str, _Loaded] = WeakValueDictionary()
